@@ -1,0 +1,2 @@
+// Package msix is empty; see the replace in the go.mod above.
+package msix

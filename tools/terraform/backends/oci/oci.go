@@ -1,0 +1,5 @@
+package oci
+
+import backends "github.com/hashicorp/terraform/internal/backend/remote-state"
+
+var New = backends.New

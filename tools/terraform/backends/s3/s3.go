@@ -1,0 +1,5 @@
+package s3
+
+import backends "github.com/hashicorp/terraform/internal/backend/remote-state"
+
+var New = backends.New
