@@ -1,0 +1,121 @@
+package flametest
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// sessions holds the tokens. One lock covers the tokens and the counts, so that
+// they never disagree.
+type sessions struct {
+	shared bool // one token per user
+
+	mu              sync.Mutex
+	live            map[string]string   // token → user
+	byUser          map[string]string   // user → token, where tokens are shared
+	issued          map[string]struct{} // every token ever, dead ones included
+	opened, revoked int
+}
+
+func newSessions(shared bool) *sessions {
+	return &sessions{
+		shared: shared,
+		live:   make(map[string]string),
+		byUser: make(map[string]string),
+		issued: make(map[string]struct{}),
+	}
+}
+
+// open gives a token for user. Where carryOut is false the token is one that
+// could have been given; nothing is changed.
+func (s *sessions) open(user string, carryOut bool) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token, ok := s.byUser[user]
+	if !ok {
+		token = newToken()
+	}
+	if !carryOut {
+		return token
+	}
+	s.opened++
+	s.live[token] = user
+	s.issued[token] = struct{}{}
+	if s.shared {
+		s.byUser[user] = token
+	}
+	return token
+}
+
+// end ends a token; false where it was not alive.
+func (s *sessions) end(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endLocked(token)
+}
+
+func (s *sessions) endLocked(token string) bool {
+	user, ok := s.live[token]
+	if ok {
+		s.revoked++
+		delete(s.live, token)
+		delete(s.byUser, user)
+	}
+	return ok
+}
+
+func (s *sessions) endAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for token := range s.live {
+		s.endLocked(token)
+	}
+}
+
+func (s *sessions) isLive(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.live[token]
+	return ok
+}
+
+func (s *sessions) wasIssued(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.issued[token]
+	return ok
+}
+
+func (s *sessions) list() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.live))
+}
+
+func (s *sessions) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live)
+}
+
+func (s *sessions) counts() (opened, revoked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened, s.revoked
+}
+
+func (s *sessions) resetCounts() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened, s.revoked = 0, 0
+}
+
+// newToken gives 20 characters of URL-safe base64, as the vendor's samples have.
+func newToken() string {
+	raw := make([]byte, 15)
+	_, _ = rand.Read(raw) // never fails: it ends the program first
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
