@@ -1,0 +1,146 @@
+package provider
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+)
+
+// Every diagnostic says what was tried, what happened and what to do, in this
+// order. The texts are built from what the client's errors hold, never from
+// what a server wrote.
+
+// addFailure reports a call that failed as an error. task names it in the
+// user's words, as in "open a Flame session".
+func addFailure(diags *diag.Diagnostics, task string, err error) {
+	summary, detail := failure(task, err)
+	diags.AddError(summary, detail)
+}
+
+// failure gives the summary and detail for a call that failed.
+func failure(task string, err error) (summary, detail string) {
+	summary = "Could not " + task
+	var e *flame.Error
+	if !errors.As(err, &e) {
+		return summary, "The request could not be made, which is a defect of the provider. Report it to its developers."
+	}
+	parts := []string{happened(e), advice(e)}
+	if e.MaybeOpened {
+		parts = append(parts, "Flame may have opened a session whose token never arrived: "+lostSession)
+	}
+	return summary, strings.Join(parts, "\n\n")
+}
+
+const lostSession = "it stays alive until it is ended at Flame. Where that matters, end the user's sessions there or change the password."
+
+// happened tells what was sent, how often, and what came back.
+func happened(e *flame.Error) string {
+	var b strings.Builder
+	what := map[flame.Operation]string{flame.OpOpen: "POST", flame.OpCheck: "GET", flame.OpRevoke: "DELETE"}[e.Op]
+	fmt.Fprintf(&b, "%s %s%s", what, e.Host, e.Path)
+	if e.Tries > 1 {
+		fmt.Fprintf(&b, " was tried %d times; at last", e.Tries)
+	} else {
+		b.WriteString(" failed")
+	}
+	switch {
+	case errors.Is(e, flame.ErrStatus), errors.Is(e, flame.ErrUnauthorized):
+		fmt.Fprintf(&b, ": Flame answered %s", flame.StatusMeaning(e.Status))
+	case errors.Is(e, flame.ErrRedirect):
+		fmt.Fprintf(&b, ": the answer was %s, a redirect", flame.StatusMeaning(e.Status))
+		if e.Target != "" {
+			fmt.Fprintf(&b, " to %s", e.Target)
+		}
+	case e.Status != 0:
+		fmt.Fprintf(&b, ": %s, although the status was %s", e.Reason, flame.StatusMeaning(e.Status))
+	default:
+		fmt.Fprintf(&b, ": %s", e.Reason)
+	}
+	if e.Detail != "" {
+		fmt.Fprintf(&b, " (%s)", e.Detail)
+	}
+	if e.RequestID != "" {
+		fmt.Fprintf(&b, "; Flame's request ID is %s", e.RequestID)
+	}
+	b.WriteString(".")
+	switch {
+	case errors.Is(e, flame.ErrInterrupted):
+	case e.Wait > 0 && e.Expired:
+		fmt.Fprintf(&b, " Flame asked for a pause of %s more, which is longer than this operation's time limit allows.", e.Wait.Round(time.Second))
+	case e.Expired:
+		b.WriteString(" This operation's time limit is used up.")
+	case errors.Is(e, flame.ErrInterrupted):
+	}
+	return b.String()
+}
+
+// advice tells what to do next.
+func advice(e *flame.Error) string {
+	switch {
+	case errors.Is(e, flame.ErrUnreachable):
+		return "Check the endpoint, the network and, where one is needed, the proxy (HTTPS_PROXY, NO_PROXY), then run again."
+	case errors.Is(e, flame.ErrTLS):
+		return "Check that the endpoint is the right one. Where its certificate is signed by an authority of your own, set the provider's ca_certificate."
+	case errors.Is(e, flame.ErrInterrupted):
+		return "Run again to finish."
+	case errors.Is(e, flame.ErrLost):
+		return "Run again. Where it happens every time, look for a proxy that cuts connections between here and Flame."
+	case errors.Is(e, flame.ErrTimeout):
+		return "Run again. Where Flame is known to be slow, raise the provider's request_timeout and, in the resource, timeouts."
+	case errors.Is(e, flame.ErrRedirect):
+		return "Redirects are not followed, because they would carry a password or token elsewhere. Set the endpoint to where the API really is."
+	case errors.Is(e, flame.ErrNotJSON), errors.Is(e, flame.ErrNoToken), errors.Is(e, flame.ErrTooLarge):
+		return "Something other than the Flame API may have answered, such as a proxy's or a login page. Check the endpoint, path included: the default is " + flame.DefaultEndpoint + "."
+	case errors.Is(e, flame.ErrTokenUnusable) && e.Op == flame.OpOpen && e.TokenRevoked:
+		return "The token cannot be sent in a header as it is, so it was revoked and nothing is stored. Report this to Flame."
+	case errors.Is(e, flame.ErrTokenUnusable) && e.Op == flame.OpOpen:
+		return "The token cannot be sent in a header as it is, so it could neither be kept nor be revoked. Report this to Flame."
+	case errors.Is(e, flame.ErrTokenUnusable):
+		return "The token was not sent. Check where it comes from: Flame's tokens consist of letters, digits, - and _."
+	}
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return "Check user and password. They come from the resource, else from the provider block, else from FLAME_USER and FLAME_PASSWORD. Wrong credentials are not tried again, so that no account gets locked."
+	case http.StatusForbidden:
+		return "Flame knows the user but does not allow this. Check with an administrator of the Flame account that the user may use the API."
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+		return "The endpoint may lack a part of its path. Check it: the default is " + flame.DefaultEndpoint + "."
+	case http.StatusTooManyRequests:
+		return "Run again later, set the provider's requests_per_second below the account's limit, or raise timeouts in the resource."
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return "Flame has a problem of its own, or is down for maintenance. Run again later."
+	}
+	return "Check the endpoint, then run again; where it stays so, ask Flame's support and name the request ID, if there is one."
+}
+
+// addLostAnswers warns of sessions that earlier tries of a successful open may
+// have opened.
+func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {
+	if lost == 0 {
+		return
+	}
+	diags.AddWarning("Flame may hold a session that nobody knows the token of",
+		fmt.Sprintf("Session %s was opened, but only after %d earlier tries whose answers never arrived. "+
+			"Flame may have opened a session for each of them: %s", id, lost, lostSession))
+}
+
+// addShared warns that two sessions hold one token.
+func addShared(diags *diag.Diagnostics, id string) {
+	diags.AddWarning("Two sessions share one Flame token",
+		"Session "+id+" appears more than once: Flame gave the same token to several sessions of one user. "+
+			"Revoking it for one ends it for all. Use one flame_session per user, and hand its token to everything that needs it.")
+}
+
+// addNotRevoked warns that a token was left, or will be left, alive for another
+// session that holds it.
+func addNotRevoked(diags *diag.Diagnostics, id string) {
+	diags.AddWarning("The Flame token is not revoked, because another session holds it",
+		"Flame gave the token of session "+id+" to another session too, which would break if it were revoked now. "+
+			"The token is revoked when the last session that holds it is destroyed.")
+}

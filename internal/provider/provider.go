@@ -1,0 +1,149 @@
+// Package provider is the Terraform provider for Flame Analytics sessions. It
+// is the only package that knows Terraform.
+package provider
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework-timetypes/timetypes"
+	"github.com/hashicorp/terraform-plugin-framework-validators/float64validator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/provider"
+	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+)
+
+// Address is where the registries have the provider.
+const Address = "registry.terraform.io/flameanalytics/flame"
+
+var (
+	_ provider.Provider                   = (*flameProvider)(nil)
+	_ provider.ProviderWithValidateConfig = (*flameProvider)(nil)
+)
+
+// New gives the provider of a version. The version is part of the User-Agent.
+func New(version string) func() provider.Provider {
+	return func() provider.Provider {
+		return &flameProvider{version: version, now: time.Now}
+	}
+}
+
+type flameProvider struct {
+	version string
+	now     func() time.Time
+
+	backoffCap time.Duration // the longest first wait between two tries; 0: the client's own
+}
+
+func (p *flameProvider) Metadata(_ context.Context, _ provider.MetadataRequest, resp *provider.MetadataResponse) {
+	resp.TypeName = "flame"
+	resp.Version = p.version
+}
+
+func (p *flameProvider) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
+	notEmpty := []validator.String{stringvalidator.LengthAtLeast(1)}
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "Opens, checks, rotates and revokes sessions of the Flame Analytics API, so that other resources can use their tokens.",
+		Attributes: map[string]schema.Attribute{
+			"endpoint": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "Base URL of the Flame API, path included; `sessions` is appended to it. It must be an absolute `https` or `http` URL without user name, query or fragment. " +
+					"Set it here or in the environment variable `FLAME_ENDPOINT`; the default is `https://pull.flameanalytics.com/api/v1`. " +
+					"Plain `http` to another machine sends passwords and tokens unencrypted, and is answered with a warning.",
+			},
+			"user": schema.StringAttribute{
+				Optional:            true,
+				Validators:          notEmpty,
+				MarkdownDescription: "Login for the sessions that name none themselves. Set it here or in the environment variable `FLAME_USER`.",
+			},
+			"password": schema.StringAttribute{
+				Optional:            true,
+				Sensitive:           true,
+				Validators:          notEmpty,
+				MarkdownDescription: "Password for the sessions that name none themselves. It is never stored in the state. Set it here, from a variable that is sensitive or ephemeral, or in the environment variable `FLAME_PASSWORD`.",
+			},
+			"request_timeout": schema.StringAttribute{
+				Optional:            true,
+				CustomType:          timetypes.GoDurationType{},
+				Validators:          []validator.String{positiveDuration{}},
+				MarkdownDescription: "How long one HTTP request may take, from connecting to the last byte of the answer, as a duration such as `\"30s\"`, which is the default.",
+			},
+			"max_retries": schema.Int64Attribute{
+				Optional:            true,
+				Validators:          []validator.Int64{int64validator.Between(0, 20)},
+				MarkdownDescription: "How often a request that failed in passing is sent again, from 0 to 20; the default is 5. Answers of 429 (too many requests) are not counted: those are tried until the operation's own timeout.",
+			},
+			"requests_per_second": schema.Float64Attribute{
+				Optional:            true,
+				Validators:          []validator.Float64{float64validator.AtLeast(0), float64validator.NoneOf(0)},
+				MarkdownDescription: "The most requests to send in a second, over all sessions of this provider; there is no limit by default. Set it a little below the limit of your Flame account.",
+			},
+			"verify_sessions": schema.BoolAttribute{
+				Optional:            true,
+				MarkdownDescription: "Whether a refresh asks Flame if each token still works, which takes one request per session; the default is `true`. With `false`, a token that was revoked elsewhere is not noticed.",
+			},
+			"ca_certificate": schema.StringAttribute{
+				Optional:            true,
+				MarkdownDescription: "One or more certificates of authorities to trust besides those of the system, in PEM. Read a file with `file(\"ca.pem\")`.",
+			},
+			"insecure_skip_verify": schema.BoolAttribute{
+				Optional:            true,
+				MarkdownDescription: "Whether to accept any TLS certificate; the default is `false`. Passwords and tokens can then be read by whoever stands between: use `ca_certificate` instead wherever you can.",
+			},
+		},
+	}
+}
+
+func (p *flameProvider) Resources(context.Context) []func() resource.Resource {
+	return []func() resource.Resource{
+		func() resource.Resource { return &sessionResource{now: p.now} },
+	}
+}
+
+func (p *flameProvider) DataSources(context.Context) []func() datasource.DataSource { return nil }
+
+type providerModel struct {
+	Endpoint           types.String         `tfsdk:"endpoint"`
+	User               types.String         `tfsdk:"user"`
+	Password           types.String         `tfsdk:"password"`
+	RequestTimeout     timetypes.GoDuration `tfsdk:"request_timeout"`
+	MaxRetries         types.Int64          `tfsdk:"max_retries"`
+	RequestsPerSecond  types.Float64        `tfsdk:"requests_per_second"`
+	VerifySessions     types.Bool           `tfsdk:"verify_sessions"`
+	CACertificate      types.String         `tfsdk:"ca_certificate"`
+	InsecureSkipVerify types.Bool           `tfsdk:"insecure_skip_verify"`
+}
+
+// ValidateConfig finds what is wrong with the arguments as they are written,
+// so that `terraform validate` does too.
+func (p *flameProvider) ValidateConfig(ctx context.Context, req provider.ValidateConfigRequest, resp *provider.ValidateConfigResponse) {
+	var model providerModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &model)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	_, diags := model.endpoint()
+	resp.Diagnostics.Append(diags...)
+	_, diags = model.rootCAs()
+	resp.Diagnostics.Append(diags...)
+}
+
+func (p *flameProvider) Configure(ctx context.Context, req provider.ConfigureRequest, resp *provider.ConfigureResponse) {
+	var model providerModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &model)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(model.fillFromEnvironment()...)
+	data, diags := p.configured(model, req.TerraformVersion)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.ResourceData = data
+}
