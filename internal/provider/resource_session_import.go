@@ -1,0 +1,151 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+)
+
+var _ resource.ResourceWithImportState = (*sessionResource)(nil)
+
+// ImportState takes over a session whose token is in an environment variable
+// or a file. The token itself is no import ID, because Terraform prints those.
+func (r *sessionResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
+	token := readToken(req.ID, &resp.Diagnostics)
+	if resp.Diagnostics.HasError() || !r.data.ready(&resp.Diagnostics) {
+		return
+	}
+	if r.data.endpoint.IsZero() {
+		resp.Diagnostics.AddError("The provider's endpoint is not known yet",
+			"The session cannot be imported, because it is not known which endpoint its token belongs to. Give the provider's endpoint a value that is known when planning.")
+		return
+	}
+	if r.data.verify {
+		ctx, cancel := context.WithTimeout(masked(ctx, token), readTimeout)
+		defer cancel()
+		alive, err := r.data.client.Check(ctx, r.data.endpoint, token)
+		switch {
+		case err != nil:
+			_, detail := failure("", err)
+			resp.Diagnostics.AddError("The token to import could not be verified",
+				detail+"\n\nTo import without this check, set verify_sessions = false in the provider block.")
+		case !alive:
+			resp.Diagnostics.AddError("The token to import does not work",
+				fmt.Sprintf("Flame at %s answered 401 to the token of session %s: it was revoked or has expired, or belongs to another endpoint. Import a token that works, or have Terraform open a new session.",
+					r.data.endpoint, flame.SessionID(token)))
+		}
+		if resp.Diagnostics.HasError() {
+			return
+		}
+	}
+	resp.Diagnostics.Append(adopt(ctx, &resp.State, resp.Private, r.now(), sessionModel{
+		AuthToken: types.StringValue(token),
+		Endpoint:  types.StringValue(r.data.endpoint.String()),
+	})...)
+}
+
+// adopt writes the state of a session that was not opened here. What m does not
+// say is taken from the configuration by the next plan, without replacing the
+// session.
+func adopt(ctx context.Context, state *tfsdk.State, private privateWriter, now time.Time, m sessionModel) diag.Diagnostics {
+	created := timestamp(now)
+	diags := setPrivate(ctx, private, adoptedKey, true)
+	for name, value := range map[string]any{
+		"auth_token":        m.AuthToken,
+		"id":                flame.SessionID(m.AuthToken.ValueString()),
+		"user":              m.User,
+		"user_id":           m.UserID,
+		"email":             m.Email,
+		"full_name":         m.FullName,
+		"endpoint":          m.Endpoint,
+		"created_at":        created,
+		"revoke_on_destroy": true,
+	} {
+		diags.Append(state.SetAttribute(ctx, path.Root(name), value)...)
+	}
+	return diags
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// readToken reads the token that an import ID points to.
+func readToken(id string, diags *diag.Diagnostics) string {
+	kind, where, _ := strings.Cut(id, ":")
+	var token string
+	switch {
+	case kind == "env" && variableName.MatchString(where):
+		token = os.Getenv(where)
+		if token == "" {
+			diags.AddError("The environment variable to import from is not set",
+				fmt.Sprintf("%s is unset or empty where the provider runs. Set it to the token, then import again.", where))
+			return ""
+		}
+	case kind == "file" && where != "":
+		token = readTokenFile(where, diags)
+		if diags.HasError() {
+			return ""
+		}
+	default:
+		// The ID is not repeated: it may be a token.
+		diags.AddError("The import ID does not say where the token is",
+			"The import ID of a flame_session is env:NAME, for a token in the environment variable NAME, or file:PATH, for one in a file. "+
+				"A token itself is refused, because Terraform prints import IDs. If you gave one just now, revoke it: it stands in your terminal's history and in logs.")
+		return ""
+	}
+	token = strings.TrimSpace(token)
+	if err := flame.CheckToken(token); err != nil {
+		diags.AddError("What was imported is no token",
+			fmt.Sprintf("What %s:%s gives cannot be a token: %s. It must hold the token and nothing else.", kind, where, err))
+	}
+	return token
+}
+
+// readTokenFile reads a small file, and warns where others may read it too.
+func readTokenFile(name string, diags *diag.Diagnostics) string {
+	const title = "The file to import from cannot be read"
+	file, err := os.Open(name) //nolint:gosec // the user names the file
+	if err != nil {
+		diags.AddError(title, fmt.Sprintf("%s: %s. Write the token to it, or give another path: a relative one begins at the folder that Terraform runs in.", name, reasonOf(err)))
+		return ""
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		diags.AddError(title, name+" is not a regular file. Write the token to a file of its own.")
+		return ""
+	}
+	// Windows keeps access rights elsewhere.
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o044 != 0 {
+		diags.AddWarning("Others can read the file with the token",
+			fmt.Sprintf("The access rights of %s are %04o, so other users of this machine can read the token. Use chmod 600, or remove the file now.", name, info.Mode().Perm()))
+	}
+	content, err := io.ReadAll(io.LimitReader(file, 64<<10))
+	if err != nil {
+		diags.AddError(title, fmt.Sprintf("%s: %s. Check the file and import again.", name, reasonOf(err)))
+	}
+	return string(content)
+}
+
+// reasonOf gives why a file could not be read, without its name.
+func reasonOf(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	return "it could not be read"
+}
