@@ -119,6 +119,13 @@ func advice(e *flame.Error) string {
 	return "Check the endpoint, then run again; where it stays so, ask Flame's support and name the request ID, if there is one."
 }
 
+// addNoTurn reports that a call was not made, because its time ended while it
+// waited for calls of the other kind for the same user.
+func addNoTurn(diags *diag.Diagnostics, task string) {
+	diags.AddError("Could not "+task,
+		"Sessions of one user are not opened and revoked at the same time, since they may share a token. The run was interrupted, or the time limit used up, before this one's turn came; nothing was sent.\n\nRun again to finish.")
+}
+
 // addLostAnswers warns of sessions that earlier tries of a successful open may
 // have opened.
 func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {

@@ -10,7 +10,10 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/float64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
+	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -22,8 +25,11 @@ import (
 const Address = "registry.terraform.io/flameanalytics/flame"
 
 var (
-	_ provider.Provider                   = (*flameProvider)(nil)
-	_ provider.ProviderWithValidateConfig = (*flameProvider)(nil)
+	_ provider.Provider                       = (*flameProvider)(nil)
+	_ provider.ProviderWithValidateConfig     = (*flameProvider)(nil)
+	_ provider.ProviderWithEphemeralResources = (*flameProvider)(nil)
+	_ provider.ProviderWithActions            = (*flameProvider)(nil)
+	_ provider.ProviderWithFunctions          = (*flameProvider)(nil)
 )
 
 // New gives the provider of a version. The version is part of the User-Agent.
@@ -105,6 +111,24 @@ func (p *flameProvider) Resources(context.Context) []func() resource.Resource {
 	}
 }
 
+func (p *flameProvider) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
+	return []func() ephemeral.EphemeralResource{
+		func() ephemeral.EphemeralResource { return &ephemeralSession{} },
+	}
+}
+
+func (p *flameProvider) Actions(context.Context) []func() action.Action {
+	return []func() action.Action{
+		func() action.Action { return &revokeAction{} },
+	}
+}
+
+func (p *flameProvider) Functions(context.Context) []func() function.Function {
+	return []func() function.Function{
+		func() function.Function { return authorizationHeader{} },
+	}
+}
+
 func (p *flameProvider) DataSources(context.Context) []func() datasource.DataSource { return nil }
 
 type providerModel struct {
@@ -146,4 +170,6 @@ func (p *flameProvider) Configure(ctx context.Context, req provider.ConfigureReq
 		return
 	}
 	resp.ResourceData = data
+	resp.EphemeralResourceData = data
+	resp.ActionData = data
 }

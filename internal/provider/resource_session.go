@@ -158,12 +158,6 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	if plan.Endpoint.IsUnknown() {
 		plan.Endpoint = types.StringValue(r.data.endpoint.String())
 	}
-	if plan.Endpoint.ValueString() != r.data.endpoint.String() {
-		resp.Diagnostics.AddError("The Flame endpoint is not the planned one",
-			fmt.Sprintf("The plan opens this session at %s, but the provider is now configured for %s. Nothing was sent. Make a new plan and apply that.",
-				plan.Endpoint.ValueString(), r.data.endpoint))
-		return
-	}
 	// A write-only value is in the configuration alone.
 	login := r.data.credentials(&resp.Diagnostics, plan.User, config.PasswordWO, plan.Password)
 	mark := rand.Text()
@@ -173,13 +167,19 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 
+	plan.User = login.user
+	end, err := r.data.sessions.wait(ctx, opening, plan.account())
+	if err != nil {
+		addNoTurn(&resp.Diagnostics, "open a Flame session")
+		return
+	}
+	defer end()
 	session, err := r.data.client.Open(ctx, r.data.endpoint, login.user.ValueString(), login.password.ValueString())
 	if err != nil {
 		addFailure(&resp.Diagnostics, "open a Flame session", err)
 		return
 	}
 	// What follows cannot fail short of a defect; should it, no token may be left over.
-	plan.User = login.user
 	resp.Diagnostics.Append(plan.fill(session, r.now())...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(setMark(ctx, resp.Private, mark)...)
@@ -283,22 +283,26 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if !r.data.ready(&resp.Diagnostics) {
 		return
 	}
-	if shared || r.data.sessions.sharedWithout(state.heldToken(), mark) {
-		r.data.sessions.release(state.heldToken(), mark)
-		addNotRevoked(&resp.Diagnostics, state.ID.ValueString())
-		return
-	}
+	task := "revoke the Flame session " + state.ID.ValueString()
 	ctx, cancel := within(masked(ctx, state.AuthToken.ValueString()), state.Timeouts.Delete, deleteTimeout, &resp.Diagnostics)
 	defer cancel()
 	endpoint, ok := sessionEndpoint(state, &resp.Diagnostics)
 	if !ok || resp.Diagnostics.HasError() {
 		return
 	}
-	if _, err := r.data.client.Revoke(ctx, endpoint, state.AuthToken.ValueString()); err != nil {
-		addFailure(&resp.Diagnostics, "revoke the Flame session "+state.ID.ValueString(), err)
+	end, err := r.data.sessions.wait(ctx, revoking, state.account())
+	if err != nil {
+		addNoTurn(&resp.Diagnostics, task)
 		return
 	}
-	r.data.sessions.release(state.heldToken(), mark)
+	defer end()
+	if r.data.sessions.release(state.heldToken(), mark) || shared {
+		addNotRevoked(&resp.Diagnostics, state.ID.ValueString())
+		return
+	}
+	if _, err := r.data.client.Revoke(ctx, endpoint, state.AuthToken.ValueString()); err != nil {
+		addFailure(&resp.Diagnostics, task, err)
+	}
 }
 
 // sessionEndpoint gives the endpoint that issued the session's token.

@@ -75,6 +75,11 @@ func (m *sessionModel) heldToken() heldToken {
 	return heldToken{m.Endpoint.ValueString(), m.AuthToken.ValueString()}
 }
 
+// account gives whose session it is.
+func (m *sessionModel) account() account {
+	return account{m.Endpoint.ValueString(), m.User.ValueString()}
+}
+
 // textOrNull gives null for what Flame did not answer.
 func textOrNull(s string) types.String {
 	if s == "" {

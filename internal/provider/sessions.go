@@ -1,6 +1,9 @@
 package provider
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // sessions is what one run knows of the sessions it has seen: who holds which
 // token, and who was refreshed. Flame may give one token to several sessions
@@ -9,12 +12,63 @@ type sessions struct {
 	mu        sync.Mutex
 	holders   map[heldToken]map[string]bool // the sessions that hold a token, by their marks
 	refreshed map[string]bool               // by mark
+	turns     map[account]*turn
 }
 
 type heldToken struct{ endpoint, token string }
 
+type account struct{ endpoint, user string }
+
 func newSessions() *sessions {
-	return &sessions{holders: map[heldToken]map[string]bool{}, refreshed: map[string]bool{}}
+	return &sessions{holders: map[heldToken]map[string]bool{}, refreshed: map[string]bool{}, turns: map[account]*turn{}}
+}
+
+// A turn is when sessions of a user are being opened, or being revoked.
+type turn struct {
+	kind  turnKind
+	calls int           // under way
+	over  chan struct{} // closed when the last of them ends
+}
+
+type turnKind int
+
+const (
+	opening turnKind = iota
+	revoking
+)
+
+// wait gives a turn to open or to revoke a session of a user, with others that
+// do the same; end must be called when it is done and its outcome recorded.
+// Opening and revoking take turns because Flame may answer an open with a token
+// that is just being revoked for another session. It fails when ctx ends first.
+func (s *sessions) wait(ctx context.Context, kind turnKind, a account) (end func(), err error) {
+	for {
+		s.mu.Lock()
+		t := s.turns[a]
+		if t == nil || t.calls == 0 {
+			t = &turn{kind: kind, over: make(chan struct{})}
+			s.turns[a] = t
+		}
+		if t.kind == kind {
+			t.calls++
+			s.mu.Unlock()
+			return func() { s.end(t) }, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-t.over:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (s *sessions) end(t *turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.calls--; t.calls == 0 {
+		close(t.over)
+	}
 }
 
 // hold records that the session with this mark holds the token, and reports
@@ -36,17 +90,6 @@ func (s *sessions) release(t heldToken, mark string) (shared bool) {
 	defer s.mu.Unlock()
 	delete(s.holders[t], mark)
 	return len(s.holders[t]) > 0
-}
-
-// sharedWithout reports whether a session other than the one with this mark holds the token.
-func (s *sessions) sharedWithout(t heldToken, mark string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	others := len(s.holders[t])
-	if s.holders[t][mark] {
-		others--
-	}
-	return others > 0
 }
 
 func (s *sessions) setRefreshed(mark string) {

@@ -1,0 +1,44 @@
+package provider
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/function"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+)
+
+var _ function.Function = authorizationHeader{}
+
+// authorizationHeader is provider::flame::authorization_header.
+type authorizationHeader struct{}
+
+func (authorizationHeader) Metadata(_ context.Context, _ function.MetadataRequest, resp *function.MetadataResponse) {
+	resp.Name = "authorization_header"
+}
+
+func (authorizationHeader) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
+	resp.Definition = function.Definition{
+		Summary:             "The Authorization header for a Flame token.",
+		MarkdownDescription: "Returns the value of the `Authorization` header that Flame expects, `Token token=…`. What could break out of a header is refused.",
+		Parameters: []function.Parameter{
+			function.StringParameter{
+				Name:                "auth_token",
+				MarkdownDescription: "The token of a session, such as `flame_session.example.auth_token`.",
+			},
+		},
+		Return: function.StringReturn{},
+	}
+}
+
+func (authorizationHeader) Run(ctx context.Context, req function.RunRequest, resp *function.RunResponse) {
+	var token string
+	if resp.Error = req.Arguments.Get(ctx, &token); resp.Error != nil {
+		return
+	}
+	if err := flame.CheckToken(token); err != nil {
+		resp.Error = function.NewArgumentFuncError(0, "This cannot be a Flame token: "+err.Error()+". Pass the token alone, as flame_session gives it in auth_token.")
+		return
+	}
+	resp.Error = resp.Result.Set(ctx, flame.AuthorizationHeader(token))
+}
