@@ -60,8 +60,8 @@ func (r *sessionResource) ImportState(ctx context.Context, req resource.ImportSt
 }
 
 // adopt writes the state of a session that was not opened here. What m does not
-// say is taken from the configuration by the next plan, without replacing the
-// session.
+// say is taken from the configuration without replacing the session, until the
+// first update has been applied.
 func adopt(ctx context.Context, state *tfsdk.State, private privateWriter, now time.Time, m sessionModel) diag.Diagnostics {
 	created := timestamp(now)
 	diags := setPrivate(ctx, private, adoptedKey, true)
@@ -118,17 +118,23 @@ func readToken(id string, diags *diag.Diagnostics) string {
 // readTokenFile reads a small file, and warns where others may read it too.
 func readTokenFile(name string, diags *diag.Diagnostics) string {
 	const title = "The file to import from cannot be read"
-	file, err := os.Open(name) //nolint:gosec // the user names the file
-	if err != nil {
+	cannot := func(err error) string {
 		diags.AddError(title, fmt.Sprintf("%s: %s. Write the token to it, or give another path: a relative one begins at the folder that Terraform runs in.", name, reasonOf(err)))
 		return ""
 	}
-	defer file.Close() //nolint:errcheck // it was only read
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	info, err := os.Stat(name) // first: opening a pipe would wait for somebody to write to it
+	if err != nil {
+		return cannot(err)
+	}
+	if !info.Mode().IsRegular() {
 		diags.AddError(title, name+" is not a regular file. Write the token to a file of its own.")
 		return ""
 	}
+	file, err := os.Open(name) //nolint:gosec // the user names the file
+	if err != nil {
+		return cannot(err)
+	}
+	defer file.Close() //nolint:errcheck // it was only read
 	// Windows keeps access rights elsewhere.
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o044 != 0 {
 		diags.AddWarning("Others can read the file with the token",
@@ -136,7 +142,7 @@ func readTokenFile(name string, diags *diag.Diagnostics) string {
 	}
 	content, err := io.ReadAll(io.LimitReader(file, 64<<10))
 	if err != nil {
-		diags.AddError(title, fmt.Sprintf("%s: %s. Check the file and import again.", name, reasonOf(err)))
+		return cannot(err)
 	}
 	return string(content)
 }

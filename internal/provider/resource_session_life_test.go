@@ -123,7 +123,7 @@ func TestPasswordArguments(t *testing.T) {
 		"empty password":           {`password = ""`, "at least 1"},
 		"rotate_after no duration": {`rotate_after = "30d"`, "Duration"},
 		"rotate_after negative":    {`rotate_after = "-1h"`, "not longer than zero"},
-		"timeout no duration":      {`timeouts = { create = "soon" }`, "timeouts"},
+		"timeout no duration":      {`timeouts = { create = "soon" }`, "Time Duration"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkspace(t, nil, block(`resource "flame_session" "this"`, test.arguments))

@@ -36,7 +36,7 @@ var moveSources = []moveSource{
 	{provider: "mastercard/restapi", resource: "restapi_object", answers: []string{"create_response", "api_data", "api_response"}, asks: []string{"data"}},
 	{
 		provider: "builtin/terraform", resource: "terraform_data", bare: []string{"store", "output", "input"},
-		answers: []string{"store", "output", "input", "triggers_replace"}, asks: []string{"input", "triggers_replace"},
+		answers: []string{"store", "output", "input", "triggers_replace"}, asks: []string{"store", "input", "triggers_replace"},
 	},
 	{provider: "hashicorp/null", resource: "null_resource", answers: []string{"triggers"}, asks: []string{"triggers"}},
 }
