@@ -6,6 +6,10 @@ import (
 	"context"
 	"flag"
 	"log"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 
@@ -16,13 +20,33 @@ import (
 var version = "dev"
 
 func main() {
-	debug := flag.Bool("debug", false, "wait for a debugger and print how to have Terraform use this process")
+	debugged := flag.Bool("debug", false, "wait for a debugger and print how to have Terraform use this process")
 	flag.Parse()
+	if err := tune(os.Environ(), os.Setenv); err != nil {
+		log.Fatal(err)
+	}
 	err := providerserver.Serve(context.Background(), provider.New(version), providerserver.ServeOpts{
 		Address: provider.Address,
-		Debug:   *debug,
+		Debug:   *debugged,
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// tune fits the process to what it is: short-lived, and mostly unobserved. The
+// figures are in DESIGN.md.
+func tune(environ []string, setenv func(name, value string) error) error {
+	set := func(prefix string) bool {
+		return slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, prefix) })
+	}
+	if !set("GOGC=") {
+		debug.SetGCPercent(400)
+	}
+	// The SDK writes several lines for each call, and Terraform parses them, also
+	// where nobody has asked for a log.
+	if !set("TF_LOG") {
+		return setenv("TF_LOG_SDK", "OFF")
+	}
+	return nil
 }
