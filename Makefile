@@ -9,14 +9,17 @@ tofu      := $(or $(TOFU_PATH),$(shell command -v tofu),$(bin)/tofu)
 
 go := cd $(root) && go
 
-.PHONY: help demo test lint fmt provider
+.PHONY: help demo test test-opentofu test-faults fuzz lint fmt provider
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo   apply, plan and destroy a session with real Terraform, and tell what the API saw'
-	@echo 'make test   all tests, with real Terraform, against the fake API'
-	@echo 'make lint   linter, formatting, go.mod'
-	@echo 'make fmt    format Go and Terraform files'
+	@echo 'make demo            apply, plan and destroy a session with real Terraform, and tell what the API saw'
+	@echo 'make test            all tests, with real Terraform, against the fake API'
+	@echo 'make test-opentofu   the acceptance tests with OpenTofu'
+	@echo 'make test-faults     every operation under every fault, as a table'
+	@echo 'make fuzz            a minute of fuzzing for each parser of answers'
+	@echo 'make lint            linter, formatting, go.mod'
+	@echo 'make fmt             format Go and Terraform files'
 
 demo: provider $(terraform)
 	@$(go) run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo -scratch .demo
@@ -25,6 +28,19 @@ test: $(terraform)
 	$(go) vet ./...
 	$(go) test -race ./internal/flame/... ./internal/cmd/...
 	cd $(root) && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m ./internal/provider
+
+# The address that OpenTofu's own registry gives a provider without a host.
+test-opentofu: $(tofu)
+	cd $(root) && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' \
+		TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
+		go test -race -timeout 20m ./internal/provider
+
+test-faults:
+	cd $(root) && FLAME_FAULT_TABLE=1 go test -race -count=1 -run TestFaultMatrix ./internal/provider
+
+fuzz:
+	$(go) test -run '^$$' -fuzz FuzzParseSession -fuzztime 60s ./internal/flame
+	$(go) test -run '^$$' -fuzz FuzzRetryAfter -fuzztime 60s ./internal/flame
 
 lint: $(bin)/golangci-lint $(terraform)
 	cd $(root) && $(bin)/golangci-lint run ./...

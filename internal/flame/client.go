@@ -11,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -64,10 +63,11 @@ type Client struct {
 	pace      pace
 
 	mu    sync.Mutex
-	gates map[string]*gate // by host
+	gates map[string]*gate // by scheme and host
 
-	// tokenInBody: this API has shown that DELETE wants the token in the body too.
-	tokenInBody atomic.Bool
+	// tokenInBody has the endpoints that have shown that they want the token in
+	// the body of DELETE too.
+	tokenInBody sync.Map
 }
 
 // New makes a client with connections of its own.
@@ -97,7 +97,7 @@ func New(config Config) *Client {
 		gates: map[string]*gate{},
 	}
 	if config.RequestsPerSecond > 0 {
-		c.pace.limiter = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
+		c.pace.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}
 	return c
 }
@@ -179,7 +179,7 @@ func (c *Client) revoke(ctx context.Context, endpoint Endpoint, token string) (g
 		return false, err
 	}
 	revoke := call{op: OpRevoke, endpoint: endpoint, token: token, secrets: []string{token}}
-	inBody := c.tokenInBody.Load()
+	_, inBody := c.tokenInBody.Load(endpoint.String())
 	if inBody {
 		revoke.body = body
 	}
@@ -188,7 +188,7 @@ func (c *Client) revoke(ctx context.Context, endpoint Endpoint, token string) (g
 	if failed != nil && !inBody && (failed.Status == http.StatusBadRequest || failed.Status == http.StatusUnprocessableEntity) {
 		revoke.body = body
 		if _, failed = c.do(ctx, revoke); failed == nil {
-			c.tokenInBody.Store(true)
+			c.tokenInBody.Store(endpoint.String(), nil)
 		}
 	}
 	if failed == nil {
@@ -260,15 +260,18 @@ func (c *Client) do(ctx context.Context, call call) (*answer, *Error) {
 	)
 	for number := 1; ; number++ {
 		if err := c.pace.wait(ctx); err != nil {
-			return nil, c.gaveUp(&call, last, err)
+			return nil, c.gaveUp(ctx, &call, last, err)
 		}
 		started := time.Now()
 		answer, failed := c.try(ctx, &call)
+		if failed != nil {
+			failed.Tries = number
+		}
 		c.observe(ctx, &call, number, time.Since(started), answer, failed)
+		c.learn(failed)
 		if failed == nil {
 			return answer, nil
 		}
-		failed.Tries = number
 		if call.lost != nil && failed.answerLost() {
 			*call.lost++
 		}
@@ -279,16 +282,29 @@ func (c *Client) do(ctx context.Context, call call) (*answer, *Error) {
 			return answer, failed
 		}
 		last = failed
-		c.pace.hold(failed.retryAfter)
 		if err := sleep(ctx, waits.NextBackOff()); err != nil {
-			return nil, c.gaveUp(&call, last, err)
+			return nil, c.gaveUp(ctx, &call, last, err)
 		}
+	}
+}
+
+// learn has the pace take in how a try ended.
+func (c *Client) learn(failed *Error) {
+	switch {
+	case failed == nil:
+		c.pace.faster()
+	case failed.Status == http.StatusTooManyRequests:
+		c.pace.slower(failed.retryAfter)
+		c.pace.hold(failed.retryAfter)
+	case failed.Status != 0:
+		c.pace.faster()
+		c.pace.hold(failed.retryAfter)
 	}
 }
 
 // gaveUp is the error of a call that ctx ended before its request was sent or
 // between two tries: the last try's, with the reason why none followed.
-func (c *Client) gaveUp(call *call, last *Error, err error) *Error {
+func (c *Client) gaveUp(ctx context.Context, call *call, last *Error, err error) *Error {
 	interrupted := errors.Is(err, context.Canceled)
 	if last == nil {
 		last = call.error(ErrTimeout)
@@ -298,7 +314,9 @@ func (c *Client) gaveUp(call *call, last *Error, err error) *Error {
 			last.Detail = "the time limit ended before the request could be sent"
 		}
 	}
-	last.Wait = c.pace.held()
+	if deadline, ok := ctx.Deadline(); ok && c.pace.held() > time.Until(deadline) {
+		last.Wait = c.pace.held()
+	}
 	last.Expired = !interrupted
 	last.cause = context.DeadlineExceeded
 	if interrupted {
@@ -313,7 +331,8 @@ func (c *Client) try(ctx context.Context, call *call) (*answer, *Error) {
 	// is on the wire.
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.RequestTimeout)
 	defer cancel()
-	if deadline, ok := ctx.Deadline(); ok {
+	deadline, limited := ctx.Deadline()
+	if limited {
 		var stop context.CancelFunc
 		own, stop = context.WithDeadline(own, deadline)
 		defer stop()
@@ -325,7 +344,7 @@ func (c *Client) try(ctx context.Context, call *call) (*answer, *Error) {
 	unhook := context.AfterFunc(ctx, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if !sent || call.op != OpOpen {
+		if errors.Is(ctx.Err(), context.Canceled) && (!sent || call.op != OpOpen) {
 			cancel()
 		}
 	})
@@ -333,6 +352,16 @@ func (c *Client) try(ctx context.Context, call *call) (*answer, *Error) {
 	own, leave := c.gate(call.endpoint).enter(own)
 	defer leave()
 	own = httptrace.WithClientTrace(own, &httptrace.ClientTrace{
+		// A POST asks for a second connection only where nothing of it was
+		// written to the first, which was dead.
+		GetConn: func(string) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = false
+			if errors.Is(ctx.Err(), context.Canceled) {
+				cancel()
+			}
+		},
 		// From here on, the request may be carried out.
 		GotConn: func(httptrace.GotConnInfo) {
 			mu.Lock()
@@ -352,10 +381,12 @@ func (c *Client) try(ctx context.Context, call *call) (*answer, *Error) {
 		e := call.error(nil)
 		e.Detail, e.Reason = describe(err, sent, handshakeFailed)
 		e.sent, e.cause = sent, ctx.Err()
+		if limited && !time.Now().Before(deadline) {
+			e.Expired, e.cause = true, context.DeadlineExceeded
+		}
 		if errors.Is(e.cause, context.Canceled) && (call.op != OpOpen || !sent) {
 			e.Reason, e.Detail = ErrInterrupted, ""
 		}
-		e.Expired = errors.Is(e.cause, context.DeadlineExceeded)
 		return e
 	}
 
@@ -439,10 +470,11 @@ func AuthorizationHeader(token string) string { return "Token token=" + token }
 func (c *Client) gate(endpoint Endpoint) *gate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := c.gates[endpoint.base.Host]
+	origin := endpoint.base.Scheme + "://" + endpoint.base.Host
+	g := c.gates[origin]
 	if g == nil {
 		g = newGate()
-		c.gates[endpoint.base.Host] = g
+		c.gates[origin] = g
 	}
 	return g
 }
@@ -460,7 +492,8 @@ func (c *Client) observe(ctx context.Context, call *call, number int, took time.
 	}
 	switch {
 	case failed != nil:
-		attempt.Status, attempt.RequestID, attempt.Err = failed.Status, failed.RequestID, failed
+		err := *failed // what is observed stays as it is
+		attempt.Status, attempt.RequestID, attempt.Err = failed.Status, failed.RequestID, &err
 	default:
 		attempt.Status, attempt.RequestID = a.status, a.requestID
 		if call.op == OpOpen {

@@ -15,14 +15,14 @@ import (
 // every request that finds no idle connection, and lets the dial go on after
 // the request was served by a connection that came free.
 //
-// Until the first connection's protocol is known, only one is made, so that
-// over HTTP/2 there is only one.
+// The first connection is made alone. Where it speaks HTTP/2, it serves every
+// request that it has room for.
 type gate struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	tries   int  // under way
 	conns   int  // open or being made
-	known   bool // whether the host speaks HTTP/1
+	several bool // one connection is not enough: it speaks HTTP/1, or is full
 }
 
 func newGate() *gate {
@@ -35,6 +35,7 @@ func newGate() *gate {
 type pass struct {
 	gate    *gate
 	waiting bool // for a connection; guarded by gate.mu
+	asked   int  // how often it asked for one; guarded by gate.mu
 }
 
 type passKey struct{}
@@ -48,13 +49,21 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, leave func()) {
 	g.update(func() { g.tries++ })
 	ctx = context.WithValue(ctx, passKey{}, p)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { g.update(func() { p.waiting = true }) },
+		GetConn: func(string) {
+			g.update(func() {
+				p.asked++
+				p.waiting = true
+				// Over HTTP/2, both the transport and the connection's pool ask. Once
+				// more means that the connection it got had no room.
+				g.several = g.several || p.asked > 2
+			})
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			encrypted, ok := info.Conn.(*tls.Conn)
 			multiplexed := ok && encrypted.ConnectionState().NegotiatedProtocol == "h2"
 			g.update(func() {
 				p.waiting = false
-				g.known = g.known || !multiplexed
+				g.several = g.several || !multiplexed
 			})
 		},
 	})
@@ -62,7 +71,6 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, leave func()) {
 		g.update(func() {
 			p.waiting = false
 			g.tries--
-			g.known = true
 		})
 	}
 }
@@ -84,7 +92,7 @@ func dialer() func(ctx context.Context, network, addr string) (net.Conn, error) 
 		}
 		g := p.gate
 		g.mu.Lock()
-		for p.waiting && g.conns > 0 && (!g.known || g.conns >= g.tries) {
+		for p.waiting && g.conns > 0 && (!g.several || g.conns >= g.tries) {
 			g.changed.Wait()
 		}
 		if !p.waiting {

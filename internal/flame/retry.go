@@ -5,11 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/time/rate"
 )
 
 // newBackoff gives the waits between tries: uniform between nothing and a cap
@@ -24,50 +22,11 @@ func newBackoff(firstCap time.Duration) *backoff.ExponentialBackOff {
 	}
 }
 
-// pace decides when a request may go out. One pace is shared by all calls of a
-// client.
-type pace struct {
-	limiter *rate.Limiter // nil: no ceiling
-
-	mu    sync.Mutex
-	until time.Time // nothing goes out before
-}
-
-// hold keeps every request back for d.
-func (p *pace) hold(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if until := time.Now().Add(d); until.After(p.until) {
-		p.until = until
-	}
-}
-
-// held tells how much longer requests are held back.
-func (p *pace) held() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return max(0, time.Until(p.until))
-}
-
-// wait returns when a request may go out, or with an error as soon as ctx ends
-// or is sure to end before.
-func (p *pace) wait(ctx context.Context) error {
-	for d := p.held(); d > 0; d = p.held() {
-		if err := sleep(ctx, d); err != nil {
-			return err
-		}
-	}
-	if p.limiter == nil {
-		return ctx.Err()
-	}
-	if err := p.limiter.Wait(ctx); err != nil {
-		return errors.Join(err, ctx.Err())
-	}
-	return nil
-}
-
 // sleep waits for d. It returns at once where ctx would end first.
 func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
 		return context.DeadlineExceeded
 	}

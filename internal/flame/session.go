@@ -59,10 +59,9 @@ func CheckToken(token string) error {
 // token that was read, so that it can be revoked where a header can carry it.
 func parseSession(body []byte) (Session, error) {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		if json.Unmarshal(fillMissingValues(body), &members) != nil {
-			return Session{}, ErrNotJSON
-		}
+	if json.Unmarshal(body, &members) != nil && json.Unmarshal(fillMissingValues(body), &members) != nil ||
+		members == nil {
+		return Session{}, ErrNotJSON
 	}
 	token, isText := text(members["auth_token"])
 	session := Session{Token: token, UserID: scalar(members["id"])}

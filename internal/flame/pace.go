@@ -1,0 +1,149 @@
+package flame
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// pace decides when a request may go out. One pace is shared by all calls of a
+// client: a limit that one of them runs into concerns them all.
+//
+// What Flame's limit is, nobody is told. So the pace learns it: after a 429 the
+// requests go out a little more slowly than Flame has let them through, and
+// then faster again, slowly where the last 429 came from. Without that, a
+// thousand sessions would each run into the limit, and spend their time on
+// waits that are longer than they need be.
+type pace struct {
+	ceiling *rate.Limiter // the user's; nil: none
+
+	mu      sync.Mutex
+	until   time.Time     // nothing goes out before
+	learned *rate.Limiter // nil: no 429 yet
+	refused float64       // requests a second that were too many
+	slowed  time.Time     // when, or until when requests are held back
+	sent    recent
+	passed  recent // let through, whatever the answer was
+}
+
+// enough is how many requests in a second tell something of a rate.
+const enough = 20
+
+// recent holds the moments of the last second.
+type recent []time.Time
+
+func (r *recent) add(now time.Time) {
+	kept := (*r)[:0]
+	for _, t := range *r {
+		if now.Sub(t) < time.Second {
+			kept = append(kept, t)
+		}
+	}
+	*r = append(kept, now)
+}
+
+// within counts the moments in the last d, which is a second at most.
+func (r recent) within(d time.Duration, now time.Time) (n float64) {
+	for _, t := range r {
+		if now.Sub(t) < d {
+			n++
+		}
+	}
+	return n
+}
+
+// wait returns when a request may go out, or with an error as soon as ctx ends
+// or is sure to end before.
+func (p *pace) wait(ctx context.Context) error {
+	for {
+		if err := sleep(ctx, p.held()); err != nil {
+			return err
+		}
+		for _, limiter := range []*rate.Limiter{p.ceiling, p.limit()} {
+			if limiter == nil {
+				continue
+			}
+			if err := limiter.Wait(ctx); err != nil {
+				return errors.Join(context.DeadlineExceeded, ctx.Err())
+			}
+		}
+		if p.held() == 0 { // still
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent.add(time.Now())
+	return ctx.Err()
+}
+
+// held tells how much longer requests are held back.
+func (p *pace) held() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(0, time.Until(p.until))
+}
+
+func (p *pace) limit() *rate.Limiter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.learned
+}
+
+// hold keeps every request back for d.
+func (p *pace) hold(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if until := time.Now().Add(d); until.After(p.until) {
+		p.until = until
+	}
+}
+
+// faster records that a request was let through.
+func (p *pace) faster() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passed.add(time.Now())
+	if p.learned == nil {
+		return
+	}
+	// Per second, one request more, and a tenth of that where it was too many before.
+	now, step := float64(p.learned.Limit()), 1.
+	if now > 0.9*p.refused {
+		step = 0.1
+	}
+	p.learned.SetLimit(rate.Limit(now + step/now))
+}
+
+// slower records a 429 that asked for a wait. Several that come together, as
+// the requests under way get theirs, count as one.
+func (p *pace) slower(wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.slowed) < 200*time.Millisecond {
+		return
+	}
+	p.slowed = now.Add(wait)
+	if p.learned == nil {
+		p.refused = 10 * p.sent.within(100*time.Millisecond, now)
+		if p.refused < enough {
+			return // so few requests tell nothing of a rate
+		}
+		p.learned = rate.NewLimiter(rate.Inf, 1)
+	} else {
+		p.refused = float64(p.learned.Limit())
+	}
+	passed := p.passed.within(time.Second, now)
+	limit := 0.97 * passed
+	// What got through in a second tells the limit where there was a second's
+	// worth, as in fixed windows; else it tells no more than a burst, and half
+	// the rate is the better guess. A wait leaves no time to find out.
+	if wait == 0 || passed < enough {
+		limit = max(limit, p.refused/2)
+	}
+	p.learned.SetLimit(rate.Limit(max(1, min(limit, 0.97*p.refused))))
+}
