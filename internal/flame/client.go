@@ -93,6 +93,8 @@ func New(config Config) *Client {
 			MaxIdleConnsPerHost:    1024, // as many as there were calls at once: the gate bounds them
 			IdleConnTimeout:        90 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
+			// A connection that has died is given up, not used again and again.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		},
 		gates: map[string]*gate{},
 	}
@@ -152,7 +154,7 @@ func (c *Client) Open(ctx context.Context, endpoint Endpoint, user, password str
 // an [*Error], means that neither could be learned.
 func (c *Client) Check(ctx context.Context, endpoint Endpoint, token string) (alive bool, err error) {
 	if CheckToken(token) != nil {
-		return false, unsendable(OpCheck, endpoint)
+		return false, (&call{op: OpCheck, endpoint: endpoint}).error(ErrTokenUnusable)
 	}
 	_, failed := c.do(ctx, call{op: OpCheck, endpoint: endpoint, token: token, secrets: []string{token}})
 	switch {
@@ -168,7 +170,7 @@ func (c *Client) Check(ctx context.Context, endpoint Endpoint, token string) (al
 // knew no such session any more (401, 404 or 410). An error is an [*Error].
 func (c *Client) Revoke(ctx context.Context, endpoint Endpoint, token string) (gone bool, err error) {
 	if CheckToken(token) != nil {
-		return false, unsendable(OpRevoke, endpoint)
+		return false, (&call{op: OpRevoke, endpoint: endpoint}).error(ErrTokenUnusable)
 	}
 	return c.revoke(ctx, endpoint, token)
 }
@@ -212,11 +214,6 @@ func sendable(token string) bool {
 	return token == strings.TrimSpace(token) && !strings.ContainsRune(token, '\uFFFD')
 }
 
-func unsendable(op Operation, endpoint Endpoint) *Error {
-	call := call{op: op, endpoint: endpoint}
-	return call.error(ErrTokenUnusable)
-}
-
 // call is what is to be sent, unchanged from try to try.
 type call struct {
 	op       Operation
@@ -258,6 +255,9 @@ func (c *Client) do(ctx context.Context, call call) (*answer, *Error) {
 		counted int // failures against MaxRetries
 		waits   = newBackoff(c.config.BackoffCap)
 	)
+	if call.endpoint.IsZero() {
+		return nil, call.error(ErrNoEndpoint)
+	}
 	for number := 1; ; number++ {
 		if err := c.pace.wait(ctx); err != nil {
 			return nil, c.gaveUp(ctx, &call, last, err)

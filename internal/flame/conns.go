@@ -23,6 +23,7 @@ type gate struct {
 	tries   int  // under way
 	conns   int  // open or being made
 	several bool // one connection is not enough: it speaks HTTP/1, or is full
+	settled bool // the transport has the connection at hand for whoever asks from now on
 }
 
 func newGate() *gate {
@@ -35,6 +36,7 @@ func newGate() *gate {
 type pass struct {
 	gate    *gate
 	waiting bool // for a connection; guarded by gate.mu
+	early   bool // it began before the gate was settled: the one connection may be on its way to it; guarded by gate.mu
 	asked   int  // how often it asked for one; guarded by gate.mu
 }
 
@@ -46,7 +48,10 @@ var errNotNeeded = errors.New("the request was served by another connection")
 // with; leave must be called when its answer was read to the end or given up.
 func (g *gate) enter(ctx context.Context) (_ context.Context, leave func()) {
 	p := &pass{gate: g}
-	g.update(func() { g.tries++ })
+	g.update(func() {
+		g.tries++
+		p.early = !g.settled
+	})
 	ctx = context.WithValue(ctx, passKey{}, p)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) {
@@ -71,6 +76,7 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, leave func()) {
 		g.update(func() {
 			p.waiting = false
 			g.tries--
+			g.settled = g.settled || g.conns > 0
 		})
 	}
 }
@@ -92,7 +98,7 @@ func dialer() func(ctx context.Context, network, addr string) (net.Conn, error) 
 		}
 		g := p.gate
 		g.mu.Lock()
-		for p.waiting && g.conns > 0 && (!g.several || g.conns >= g.tries) {
+		for p.waiting && g.conns > 0 && (g.conns >= g.tries || !g.several && p.early) {
 			g.changed.Wait()
 		}
 		if !p.waiting {
@@ -102,7 +108,12 @@ func dialer() func(ctx context.Context, network, addr string) (net.Conn, error) 
 		g.conns++
 		g.mu.Unlock()
 
-		closed := sync.OnceFunc(func() { g.update(func() { g.conns-- }) })
+		closed := sync.OnceFunc(func() {
+			g.update(func() {
+				g.conns--
+				g.settled = g.settled && g.conns > 0
+			})
+		})
 		conn, err := d.DialContext(ctx, network, addr)
 		if err != nil {
 			closed()

@@ -11,9 +11,9 @@ import (
 // page on authentication.
 const DefaultEndpoint = "https://pull.flameanalytics.com/api/v1"
 
-// Endpoint is the base URL of a Flame API, path included. Two spellings of one
-// base URL give equal strings. The zero value is no endpoint; make one with
-// [ParseEndpoint].
+// Endpoint is the base URL of a Flame API, path included. Spellings that differ
+// in the case of scheme and host, in a default port or in slashes at the end give
+// equal strings. The zero value is no endpoint; make one with [ParseEndpoint].
 type Endpoint struct {
 	base          *url.URL
 	sessions      string

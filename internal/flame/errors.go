@@ -26,8 +26,9 @@ var (
 	ErrLost = errors.New("the connection was lost before the whole answer had arrived")
 	// ErrTimeout: the request was sent and the answer did not arrive in time.
 	ErrTimeout = errors.New("no whole answer arrived in time")
-	// ErrInterrupted: the caller gave up before the request was sent, or
-	// between two tries. It is also context.Canceled.
+	// ErrInterrupted: the caller gave up before the request was sent, or waited
+	// for an answer that it no longer wants. It is also context.Canceled. Between
+	// two tries, the error is the last try's, and context.Canceled too.
 	ErrInterrupted = errors.New("the run was interrupted")
 	// ErrStatus: the request was refused with an HTTP status; see Error.Status.
 	ErrStatus = errors.New("refused")
@@ -41,8 +42,11 @@ var (
 	ErrNotJSON = errors.New("the answer is not a JSON object")
 	// ErrNoToken: a success without an auth_token.
 	ErrNoToken = errors.New("the answer holds no auth_token")
-	// ErrTokenUnusable: a success with an auth_token that no header can carry safely.
-	ErrTokenUnusable = errors.New("the answer's auth_token holds characters that a header cannot carry safely")
+	// ErrTokenUnusable: an auth_token that no header can carry safely, be it in a
+	// success or given by the caller; then nothing was sent.
+	ErrTokenUnusable = errors.New("the auth_token holds characters that a header cannot carry safely")
+	// ErrNoEndpoint: the caller gave the zero Endpoint; nothing was sent.
+	ErrNoEndpoint = errors.New("no endpoint is given")
 	// ErrTooLarge: a success with a body over 1 MiB.
 	ErrTooLarge = errors.New("the answer is larger than 1 MiB")
 )
@@ -210,14 +214,19 @@ func repeats(s string, secrets []string) bool {
 		if secret == "" {
 			continue
 		}
-		for _, form := range []string{
-			secret,
-			url.PathEscape(secret),
-			url.QueryEscape(secret),
-			base64.RawStdEncoding.EncodeToString([]byte(secret)),
-			base64.RawURLEncoding.EncodeToString([]byte(secret)),
-			fmt.Sprintf("%x", secret),
-		} {
+		forms := []string{secret, url.PathEscape(secret), url.QueryEscape(secret), fmt.Sprintf("%x", secret)}
+		// Base64 looks different for each of the three places in a group of three
+		// bytes where the secret may begin; what depends on its neighbours is left out.
+		for before := range 3 {
+			bytes := append(make([]byte, before), secret...)
+			for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+				encoded := encoding.EncodeToString(bytes)
+				if own := encoded[(8*before+5)/6 : 8*len(bytes)/6]; len(own) >= len(secret) {
+					forms = append(forms, own)
+				}
+			}
+		}
+		for _, form := range forms {
 			if strings.Contains(s, strings.ToLower(form)) {
 				return true
 			}

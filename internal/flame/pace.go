@@ -110,9 +110,13 @@ func (p *pace) faster() {
 	if p.learned == nil {
 		return
 	}
-	// Per second, one request more, and a tenth of that where it was too many before.
+	// Per second: one request more, a tenth of that around where it was too many
+	// before, and a quarter of them all where that is left behind.
 	now, step := float64(p.learned.Limit()), 1.
-	if now > 0.9*p.refused {
+	switch {
+	case now > 1.1*p.refused:
+		step = now / 4
+	case now > 0.9*p.refused:
 		step = 0.1
 	}
 	p.learned.SetLimit(rate.Limit(now + step/now))

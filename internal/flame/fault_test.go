@@ -1,0 +1,295 @@
+package flame_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// What becomes of a POST whose answer does not arrive.
+func TestLostOpen(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault flametest.Fault
+		live  int  // left by the failed try
+		lost  bool // whether a session may have been opened
+	}{
+		{"dropped before", flametest.Fault{Drop: true}, 0, true},
+		{"dropped after", flametest.Fault{Drop: true, CarryOut: true}, 1, true},
+		{"cut", flametest.Fault{Cut: true, CarryOut: true}, 1, true},
+		{"cut, not carried out", flametest.Fault{Cut: true}, 0, true},
+		{"502 after", flametest.Fault{Status: 502, CarryOut: true}, 1, true},
+		{"504 after", flametest.Fault{Status: 504, CarryOut: true}, 1, true},
+		{"500", flametest.Fault{Status: 500}, 0, false},
+		{"503", flametest.Fault{Status: 503}, 0, false},
+		{"503, cut", flametest.Fault{Status: 503, Body: "maintenance", Cut: true}, 0, false},
+		{"429", flametest.Fault{Status: 429}, 0, false},
+	} {
+		for _, encrypted := range []bool{false, true} {
+			name := test.name
+			if encrypted {
+				name += ", HTTP/2"
+			}
+			t.Run(name, func(t *testing.T) {
+				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 2})
+				h.Script(flametest.OpOpen, test.fault, test.fault)
+				session := h.open()
+				lost := 0
+				if test.lost {
+					lost = 2
+				}
+				if session.Lost != lost {
+					t.Errorf("%d lost, want %d", session.Lost, lost)
+				}
+				if n := len(h.Live()); n != 2*test.live+1 {
+					t.Errorf("%d tokens live, want %d", n, 2*test.live+1)
+				}
+				h.wantCount(flame.OpOpen, 3)
+
+				// The lost ones of one call are not counted in the next.
+				if session := h.open(); session.Lost != 0 {
+					t.Errorf("%d lost in the next call", session.Lost)
+				}
+				if test.fault.Status == 429 {
+					return
+				}
+
+				h.Reset()
+				h.Always(flametest.OpOpen, &test.fault)
+				err := h.call(t.Context(), flame.OpOpen, "")
+				var e *flame.Error
+				if !errors.As(err, &e) {
+					t.Fatalf("got %v, want an Error", err)
+				}
+				if e.MaybeOpened != test.lost || e.Tries != 3 {
+					t.Errorf("got %+v", *e)
+				}
+				if test.fault.Status == 0 && (!errors.Is(err, flame.ErrLost) || e.Status != 0) {
+					t.Errorf("got %+v, want %v", *e, flame.ErrLost)
+				}
+				h.wantCount(flame.OpOpen, 3)
+
+				// A later refusal does not make up for what was lost.
+				h.Reset()
+				h.Script(flametest.OpOpen, test.fault, flametest.Fault{Status: 401})
+				if err := h.call(t.Context(), flame.OpOpen, ""); !errors.As(err, &e) || e.MaybeOpened != test.lost || e.Status != 401 {
+					t.Errorf("got %v, may have opened a session: %v", err, e.MaybeOpened)
+				}
+			})
+		}
+	}
+}
+
+// GET and DELETE that were lost are sent again.
+func TestLostCheckAndRevoke(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		for _, test := range []struct {
+			name  string
+			fault flametest.Fault
+			gone  bool // what the DELETE after it learns
+		}{
+			{"dropped before", flametest.Fault{Drop: true}, false},
+			{"dropped after", flametest.Fault{Drop: true, CarryOut: true}, true},
+			{"503", flametest.Fault{Status: 503}, false},
+			{"502 after", flametest.Fault{Status: 502, CarryOut: true}, true},
+			{"503, cut", flametest.Fault{Status: 503, Body: "maintenance", Cut: true}, false},
+		} {
+			t.Run(fmt.Sprintf("%s, TLS %v", test.name, encrypted), func(t *testing.T) {
+				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 1})
+				token := h.open().Token
+				h.Script(flametest.OpCheck, test.fault)
+				h.Script(flametest.OpClose, test.fault)
+				if alive, err := h.client.Check(t.Context(), h.endpoint, token); !alive || err != nil {
+					t.Errorf("check: %v, %v", alive, err)
+				}
+				if gone, err := h.client.Revoke(t.Context(), h.endpoint, token); gone != test.gone || err != nil {
+					t.Errorf("revoke: %v, %v", gone, err)
+				}
+				h.wantLive()
+			})
+		}
+		t.Run(fmt.Sprintf("cut, TLS %v", encrypted), func(t *testing.T) {
+			// The status has arrived, and says all that matters.
+			h := start(t, flametest.Config{TLS: encrypted}, flame.Config{})
+			token := h.open().Token
+			h.Always(flametest.OpCheck, &flametest.Fault{Cut: true, CarryOut: true})
+			h.Always(flametest.OpClose, &flametest.Fault{Cut: true, CarryOut: true})
+			if alive, err := h.client.Check(t.Context(), h.endpoint, token); !alive || err != nil {
+				t.Errorf("check: %v, %v", alive, err)
+			}
+			if gone, err := h.client.Revoke(t.Context(), h.endpoint, token); gone || err != nil {
+				t.Errorf("revoke: %v, %v", gone, err)
+			}
+			h.wantLive()
+		})
+	}
+}
+
+// A try for which no connection was made is tried again, and lost nothing.
+func TestUnreachable(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := "http://" + listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	plain := start(t, flametest.Config{}, flame.Config{}).URL()
+	encrypted := start(t, flametest.Config{TLS: true}, flame.Config{})
+	old := start(t, flametest.Config{TLS: true, TLSMaxVersion: tls.VersionTLS11}, flame.Config{})
+	trust := func(h *harness) *x509.CertPool {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(h.CACertificate()))
+		return pool
+	}
+	for _, test := range []struct {
+		name   string
+		url    string
+		config flame.Config
+		reason error
+		detail string
+	}{
+		{"refused", refused, flame.Config{}, flame.ErrUnreachable, "connection refused"},
+		{"untrusted", encrypted.URL(), flame.Config{}, flame.ErrTLS, "not trusted"},
+		{"another CA is trusted", encrypted.URL(), flame.Config{RootCAs: trust(old)}, flame.ErrTLS, "not trusted"},
+		{"TLS 1.1", old.URL(), flame.Config{RootCAs: trust(old)}, flame.ErrTLS, "TLS 1.2"},
+		{"TLS 1.1, no verification", old.URL(), flame.Config{InsecureSkipVerify: true}, flame.ErrTLS, "TLS 1.2"},
+		{"plain server", strings.Replace(plain, "http:", "https:", 1), flame.Config{}, flame.ErrTLS, "plain http"},
+	} {
+		for _, op := range operations {
+			t.Run(methods[op]+" "+test.name, func(t *testing.T) {
+				test.config.MaxRetries = 2
+				client, seen := newClient(t, test.config)
+				h := &harness{T: t, client: client, endpoint: parse(t, test.url)}
+				err := h.call(t.Context(), op, "tok")
+				var e *flame.Error
+				if !errors.As(err, &e) {
+					t.Fatalf("got %v, want an Error", err)
+				}
+				if !errors.Is(err, test.reason) || !strings.Contains(e.Detail, test.detail) || e.Status != 0 || e.MaybeOpened || e.Expired {
+					t.Errorf("got %+v", *e)
+				}
+				if n := len(seen.list()); e.Tries != 3 || n != 3 {
+					t.Errorf("%d tries, %d observed; want 3", e.Tries, n)
+				}
+			})
+		}
+	}
+	if n := len(encrypted.Journal()) + len(old.Journal()); n != 0 {
+		t.Errorf("%d requests arrived without TLS that is fit", n)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	for name, config := range map[string]flame.Config{
+		"trusted":         {},
+		"no verification": {InsecureSkipVerify: true, RootCAs: x509.NewCertPool()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, flametest.Config{TLS: true}, config)
+			h.wantLive(h.open().Token)
+			if proto := h.Journal()[0].Proto; proto != "HTTP/2.0" {
+				t.Errorf("spoke %s", proto)
+			}
+		})
+	}
+	t.Run("TLS 1.2", func(t *testing.T) {
+		h := start(t, flametest.Config{TLS: true, TLSMaxVersion: tls.VersionTLS12}, flame.Config{})
+		h.wantLive(h.open().Token)
+	})
+}
+
+// A redirect is not followed, and only scheme and host of its target are told.
+func TestRedirects(t *testing.T) {
+	elsewhere := start(t, flametest.Config{}, flame.Config{})
+	host := strings.TrimSuffix(strings.TrimPrefix(elsewhere.URL(), "http://"), "/api/v1")
+	const secret = "Secret-Token"
+	for _, test := range []struct{ location, want string }{
+		{elsewhere.URL() + "/sessions", "http://" + host},
+		{"http://" + host + "/a?token=" + secret + "#" + secret, "http://" + host},
+		{"http://ada:" + secret + "@" + host + "/", "http://" + host},
+		{"HTTPS://Other.example:8443/x", "https://Other.example:8443"},
+		{"//other.example/x", "//other.example"},
+		{"https://[2001:db8::1]:8443/x", "https://[2001:db8::1]:8443"},
+		{"/sessions?x=" + secret, ""},
+		{"?" + secret, ""},
+		{"", ""},
+		{"ftp://other.example/", ""},
+		{"javascript:alert(1)", ""},
+		{"https://" + secret + ".example/", ""},
+		{"https://x." + strings.ToLower(secret) + "/", ""},
+		{"https://sp%20ace.example/", ""},
+		{"https://\u00e9.example/", ""},
+		{"https://" + strings.Repeat("x", 300) + "/", ""},
+		{"https://other.example:" + secret, ""},
+		{"%zz", ""},
+	} {
+		for _, status := range []int{301, 302, 303, 307, 308} {
+			h := start(t, flametest.Config{}, flame.Config{MaxRetries: 5})
+			for _, op := range operations {
+				h.Always(fakeOp[op], &flametest.Fault{Status: status, Header: http.Header{"Location": {test.location}}})
+				var err error
+				switch op {
+				case flame.OpOpen:
+					_, err = h.client.Open(t.Context(), h.endpoint, flametest.User, secret)
+				default:
+					err = h.call(t.Context(), op, secret)
+				}
+				var e *flame.Error
+				if !errors.As(err, &e) || !errors.Is(err, flame.ErrRedirect) || e.Status != status || e.Target != test.want {
+					t.Errorf("%s, %d to %q: got %+v, want target %q", methods[op], status, test.location, e, test.want)
+				}
+				h.wantCount(op, 1)
+			}
+		}
+	}
+	if n := len(elsewhere.Journal()); n != 0 {
+		t.Errorf("%d requests followed", n)
+	}
+}
+
+// Answers that are no HTTP are lost ones.
+func TestNoHTTP(t *testing.T) {
+	for _, answer := range []string{
+		"220 mail.example ESMTP\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nbroken header\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 1000)+"\r\n", 100) + "\r\n",
+	} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Read(make([]byte, 4096))
+				_, _ = conn.Write([]byte(answer))
+				_ = conn.Close()
+			}
+		}()
+		client, _ := newClient(t, flame.Config{MaxRetries: 1})
+		endpoint := parse(t, "http://"+listener.Addr().String())
+		_, err = client.Open(t.Context(), endpoint, flametest.User, flametest.Password)
+		var e *flame.Error
+		if !errors.As(err, &e) || !errors.Is(err, flame.ErrLost) || !e.MaybeOpened || e.Tries != 2 {
+			t.Errorf("%.30q: got %+v", answer, e)
+		}
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	}
+}

@@ -1,0 +1,219 @@
+package flame
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// sample is the answer printed on the vendor's page: no JSON, as its id has no value.
+const sample = `{
+ "auth_token":"ULzr7GuYA6iyo9EyiFrf",
+ "id": ,
+ "email": "support@flameanalytics.com"
+}`
+
+func TestSessionID(t *testing.T) {
+	// From sha256sum.
+	for token, want := range map[string]string{
+		"":                     "e3b0c44298fc1c14",
+		"ULzr7GuYA6iyo9EyiFrf": "beb4e100de27cf34",
+	} {
+		if got := SessionID(token); got != want {
+			t.Errorf("%q: %s, want %s", token, got, want)
+		}
+	}
+}
+
+func TestCheckToken(t *testing.T) {
+	for token, want := range map[string]string{
+		"ULzr7GuYA6iyo9EyiFrf":     "",
+		"nugyUyuzq6nqvm_uiesD":     "",
+		"a":                        "",
+		"-_.~+/=!#$%&()*,:;<>?@[]": "",
+		strings.Repeat("x", 5000):  "",
+		"":                         "empty",
+		"s3cret\n":                 "control character",
+		"s3cret\r\nX-Evil: 1":      "control character",
+		"s3\x00cret":               "control character",
+		"s3\x7fcret":               "control character",
+		"s3\tcret":                 "control character",
+		" s3cret":                  "space",
+		"s3 cret":                  "space",
+		"s3cret ":                  "space",
+		`"s3cret"`:                 "quote",
+		"s3'cret":                  "quote",
+		"s3`cret":                  "quote",
+		`s3\cret`:                  "backslash",
+		"s3crét":                   "ASCII",
+		"s3cret\u2028":             "ASCII",
+		"s3cret\xff":               "ASCII",
+		"s3cret\u00a0":             "ASCII",
+	} {
+		err := CheckToken(token)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%q: %v", token, err)
+		case want != "" && err == nil:
+			t.Errorf("%q: no error", token)
+		case want != "" && !strings.Contains(err.Error(), want):
+			t.Errorf("%q: %q does not say %q", token, err, want)
+		case err != nil && strings.Contains(err.Error(), "s3"):
+			t.Errorf("%q: the error repeats the token: %q", token, err)
+		}
+	}
+}
+
+func TestParseSession(t *testing.T) {
+	token := Session{Token: "tok"}
+	for _, test := range []struct {
+		name, body string
+		want       Session
+		err        error
+	}{
+		{"the vendor's sample", sample, Session{Token: "ULzr7GuYA6iyo9EyiFrf", Email: "support@flameanalytics.com"}, nil},
+		{
+			"version 2, id is empty", `{"auth_token":"tok","id":"","email":"a@b.c","full_name":"Ada Lovelace","photo_url":"x"}`,
+			Session{Token: "tok", Email: "a@b.c", FullName: "Ada Lovelace"},
+			nil,
+		},
+		{
+			"version 2, id is a UUID", `{"id":"8b4e7a34-0b8e-4c9e-9f0a-0123456789ab","auth_token":"tok"}`,
+			Session{Token: "tok", UserID: "8b4e7a34-0b8e-4c9e-9f0a-0123456789ab"},
+			nil,
+		},
+		{"version 1", `{"auth_token":"tok","id":42,"email":"a@b.c"}`, Session{Token: "tok", UserID: "42", Email: "a@b.c"}, nil},
+		{"only the token", `{"auth_token":"tok"}`, token, nil},
+		{"with white space", "\r\n\t {\n\"auth_token\" :\t\"tok\"\n}\n\n", token, nil},
+		{"unknown members", `{"auth_token":"tok","x":{"auth_token":"other"},"y":[1,{"id":2}]}`, token, nil},
+		{"escapes", `{"auth_token":"t\u006fk","email":"\u00e9\n\"\\"}`, Session{Token: "tok", Email: "é\n\"\\"}, nil},
+		{"an escaped name", `{"auth\u005ftoken":"tok"}`, token, nil},
+
+		{"id beyond 2^53", `{"auth_token":"tok","id":9007199254740993}`, Session{Token: "tok", UserID: "9007199254740993"}, nil},
+		{"id beyond 2^64", `{"auth_token":"tok","id":123456789012345678901234567890}`, Session{Token: "tok", UserID: "123456789012345678901234567890"}, nil},
+		{"id is null", `{"auth_token":"tok","id":null}`, token, nil},
+		{"id is a list", `{"auth_token":"tok","id":[1]}`, token, nil},
+		{"id is an object", `{"auth_token":"tok","id":{"id":1}}`, token, nil},
+		{"id is a boolean", `{"auth_token":"tok","id":true}`, token, nil},
+		{"others are null", `{"auth_token":"tok","email":null,"full_name":null}`, token, nil},
+		{"others are no strings", `{"auth_token":"tok","email":7,"full_name":["Ada"]}`, token, nil},
+
+		{"a member twice", `{"auth_token":"first","auth_token":"tok"}`, token, nil},
+		{"a member twice, last is null", `{"auth_token":"tok","auth_token":null}`, Session{}, ErrNoToken},
+		{"names in other case do not count", `{"AUTH_TOKEN":"no","Id":1,"EMAIL":"no"}`, Session{}, ErrNoToken},
+		{"names in other case do not override", `{"auth_token":"tok","Auth_Token":"no","ID":1}`, token, nil},
+		{"a long s in the name", `{"ſ":1,"auth_toKen":"no"}`, Session{}, ErrNoToken}, // these fold to s and k
+
+		{"id missing at the end", `{"auth_token":"tok","id": }`, token, nil},
+		{"token missing", `{"auth_token": ,"id":1}`, Session{}, ErrNoToken},
+		{"all missing", `{"auth_token":,"id":,"email":}`, Session{}, ErrNoToken},
+		{"missing below", `{"x":{"y":,"z":},"auth_token":"tok"}`, token, nil},
+		{"a string like a missing value", `{"auth_token":"tok","email":"a: ,b:}","id": ,"full_name":": ,\": ,"}`, Session{Token: "tok", Email: "a: ,b:}", FullName: `: ,": ,`}, nil},
+		{"a backslash before the closing quote", `{"auth_token":"tok","email":"\\","id": ,"full_name":"\\\": ,"}`, Session{Token: "tok", Email: `\`, FullName: `\": ,`}, nil},
+		{"two colons", `{"auth_token":"tok","id":: ,}`, Session{}, ErrNotJSON},
+		{"a missing element", `{"auth_token":"tok","x":[1,,2]}`, Session{}, ErrNotJSON},
+		{"a missing name", `{"auth_token":"tok",:1}`, Session{}, ErrNotJSON},
+		{"a trailing comma", `{"auth_token":"tok",}`, Session{}, ErrNotJSON},
+		{"missing, and no UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{}, ErrNotJSON},
+
+		{"empty", ``, Session{}, ErrNotJSON},
+		{"blank", " \n", Session{}, ErrNotJSON},
+		{"HTML", `<!DOCTYPE html><html><body>: , auth_token</body></html>`, Session{}, ErrNotJSON},
+		{"a list", `[{"auth_token":"tok"}]`, Session{}, ErrNotJSON},
+		{"an empty list", `[]`, Session{}, ErrNotJSON},
+		{"null", `null`, Session{}, ErrNotJSON},
+		{"a string", `"tok"`, Session{}, ErrNotJSON},
+		{"a number", `1`, Session{}, ErrNotJSON},
+		{"cut off", `{"auth_token":"tok"`, Session{}, ErrNotJSON},
+		{"cut off in the token", `{"auth_token":"to`, Session{}, ErrNotJSON},
+		{"cut off at an escape", `{"auth_token":"to\`, Session{}, ErrNotJSON},
+		{"two objects", `{"auth_token":"tok"}{}`, Session{}, ErrNotJSON},
+		{"a byte order mark", "\ufeff" + `{"auth_token":"tok"}`, Session{}, ErrNotJSON},
+		{"too deep", `{"auth_token":"tok","x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, Session{}, ErrNotJSON},
+		{"never closed", strings.Repeat(`{"a":`, 100000), Session{}, ErrNotJSON},
+		{"deep", `{"auth_token":"tok","x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, token, nil},
+
+		{"an empty object", `{}`, Session{}, ErrNoToken},
+		{"token is empty", `{"auth_token":""}`, Session{}, ErrNoToken},
+		{"token is null", `{"auth_token":null}`, Session{}, ErrNoToken},
+		{"token is a number", `{"auth_token":123}`, Session{}, ErrNoToken},
+		{"token is an object", `{"auth_token":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
+		{"token is a list", `{"auth_token":["tok"]}`, Session{}, ErrNoToken},
+		{"token further down", `{"session":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
+
+		{"token with a space", `{"auth_token":"a b","id":1}`, Session{Token: "a b", UserID: "1"}, ErrTokenUnusable},
+		{"token with a line break", `{"auth_token":"a\r\nb"}`, Session{Token: "a\r\nb"}, ErrTokenUnusable},
+		{"token with a quote", `{"auth_token":"a\"b"}`, Session{Token: `a"b`}, ErrTokenUnusable},
+		{"token outside ASCII", `{"auth_token":"é"}`, Session{Token: "é"}, ErrTokenUnusable},
+		{"token is no UTF-8", "{\"auth_token\":\"a\xffb\"}", Session{Token: "a\ufffdb"}, ErrTokenUnusable},
+		{"token with half a pair", `{"auth_token":"a\ud800b"}`, Session{Token: "a\ufffdb"}, ErrTokenUnusable},
+		{"email is no UTF-8", "{\"auth_token\":\"tok\",\"email\":\"a\xffb\"}", Session{Token: "tok", Email: "a\ufffdb"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parseSession([]byte(test.body))
+			if got != test.want || err != test.err {
+				t.Errorf("got %+v, %v; want %+v, %v", got, err, test.want, test.err)
+			}
+		})
+	}
+}
+
+func TestSendable(t *testing.T) {
+	for token, want := range map[string]bool{
+		"tok":       true,
+		"a b":       true, // not to be kept, but a header can carry it
+		`a"b`:       true,
+		"é":         true,
+		" a":        false, // a header would lose the space
+		"a ":        false,
+		"a\nb":      false,
+		"a\tb":      false,
+		"a\x7fb":    false,
+		"a\x00b":    false,
+		"a\ufffdb":  false,
+		"a\u00a0":   false,
+		"a\u00a0b":  true,
+		"\u2003a b": false,
+	} {
+		if got := sendable(token); got != want {
+			t.Errorf("%q: %v, want %v", token, got, want)
+		}
+	}
+}
+
+func FuzzParseSession(f *testing.F) {
+	for _, seed := range []string{
+		sample, `{"auth_token":"tok","id":42,"email":"a@b.c","full_name":"Ada"}`,
+		`{"auth_token":"tok","id":"8b4e7a34-0b8e-4c9e-9f0a-0123456789ab"}`,
+		`{"auth_token":"a\"b: ,","id":}`, `{"auth_token":"a","auth_token":null}`, `{"auth_token":{"x":[1e999,true]}}`,
+		`{"Auth_Token":"no"}`, "{\"auth_token\":\"\xff\"}", `{"auth_token":"\ud800"}`, `{"auth\u005ftoken":"tok"}`,
+		`null`, `[]`, ``, `<html>`, `{"a":"\`, `{"a":,"b":}`, `{`, `"`, `:,`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		session, err := parseSession(body)
+		if err == nil && CheckToken(session.Token) != nil {
+			t.Fatalf("a session with the token %q", session.Token)
+		}
+		if err != nil && !errors.Is(err, ErrTokenUnusable) && session != (Session{}) {
+			t.Fatalf("a session beside %v", err)
+		}
+		var plain map[string]any
+		if json.Unmarshal(body, &plain) != nil || plain == nil {
+			return
+		}
+		want, _ := plain["auth_token"].(string)
+		switch {
+		case want == "":
+			if !errors.Is(err, ErrNoToken) {
+				t.Fatalf("got %v; the answer holds no token", err)
+			}
+		case session.Token != want:
+			t.Fatalf("the token is %q, and was read as %q, %v", want, session.Token, err)
+		case (CheckToken(want) == nil) != (err == nil):
+			t.Fatalf("the token is %q; got %v", want, err)
+		}
+	})
+}
