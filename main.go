@@ -25,10 +25,12 @@ func main() {
 	if err := tune(os.Environ(), os.Setenv); err != nil {
 		log.Fatal(err)
 	}
-	err := providerserver.Serve(context.Background(), provider.New(version), providerserver.ServeOpts{
+	serve, finish := provider.New(version)
+	err := providerserver.Serve(context.Background(), serve, providerserver.ServeOpts{
 		Address: provider.Address,
 		Debug:   *debugged,
 	})
+	finish()
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (a *revokeAction) Configure(_ context.Context, req action.ConfigureRequest,
 func (a *revokeAction) Invoke(ctx context.Context, req action.InvokeRequest, resp *action.InvokeResponse) {
 	var config types.String
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("auth_token"), &config)...)
-	if resp.Diagnostics.HasError() || !a.data.ready(&resp.Diagnostics) {
+	if resp.Diagnostics.HasError() || !a.data.readyAtEndpoint(&resp.Diagnostics) {
 		return
 	}
 	token := config.ValueString()

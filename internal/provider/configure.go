@@ -181,6 +181,19 @@ func userAgent(terraformVersion, version string) string {
 	return strings.TrimSpace(agent + " " + strings.TrimSpace(appended))
 }
 
+// readyAtEndpoint is ready for what is sent to the provider's own endpoint.
+func (d *providerData) readyAtEndpoint(diags *diag.Diagnostics) bool {
+	if !d.ready(diags) {
+		return false
+	}
+	if d.endpoint.IsZero() {
+		diags.AddError("A provider argument is not known yet",
+			"The provider's endpoint has no value yet, so no request can be sent. Apply what it depends on first, for example with -target, and run again.")
+		return false
+	}
+	return true
+}
+
 // ready reports whether requests can be sent; where not, an error says why.
 func (d *providerData) ready(diags *diag.Diagnostics) bool {
 	switch {

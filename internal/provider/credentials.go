@@ -18,8 +18,12 @@ func (d *providerData) credentials(diags *diag.Diagnostics, user types.String, p
 			"A session needs a user and a password, and no user is set. Set user here, or user in the provider block, or the environment variable "+envUser+".")
 	}
 	if c.password.IsNull() {
+		argument := "password"
+		if len(passwords) > 1 {
+			argument = "password_wo (or password)"
+		}
 		diags.AddAttributeError(path.Root("password"), "No password for this Flame session",
-			"A session needs a user and a password, and no password is set. Set password_wo (or password) here, or password in the provider block, or the environment variable "+envPassword+".")
+			"A session needs a user and a password, and no password is set. Set "+argument+" here, or password in the provider block, or the environment variable "+envPassword+".")
 	}
 	return c
 }

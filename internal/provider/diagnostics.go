@@ -75,7 +75,6 @@ func happened(e *flame.Error) string {
 		fmt.Fprintf(&b, " Flame asked for a pause of %s more, which is longer than this operation's time limit allows.", e.Wait.Round(time.Second))
 	case e.Expired:
 		b.WriteString(" This operation's time limit is used up.")
-	case errors.Is(e, flame.ErrInterrupted):
 	}
 	return b.String()
 }
@@ -89,6 +88,8 @@ func advice(e *flame.Error) string {
 		return "Check that the endpoint is the right one. Where its certificate is signed by an authority of your own, set the provider's ca_certificate."
 	case errors.Is(e, flame.ErrInterrupted):
 		return "Run again to finish."
+	case errors.Is(e, flame.ErrNoEndpoint):
+		return "Set the provider's endpoint to a value that is known."
 	case errors.Is(e, flame.ErrLost):
 		return "Run again. Where it happens every time, look for a proxy that cuts connections between here and Flame."
 	case errors.Is(e, flame.ErrTimeout):
@@ -149,5 +150,5 @@ func addShared(diags *diag.Diagnostics, id string) {
 func addNotRevoked(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("The Flame token is not revoked, because another session holds it",
 		"Flame gave the token of session "+id+" to another session too, which would break if it were revoked now. "+
-			"The token is revoked when the last session that holds it is destroyed.")
+			"The token is revoked with the last session that holds it.")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
@@ -26,10 +27,37 @@ var (
 // of which nothing is stored.
 type ephemeralSession struct {
 	data *providerData
+	open *openEphemerals
 }
 
-// closeTimeout bounds the revocation when the run ends.
-const closeTimeout = 30 * time.Second
+const (
+	// closeTimeout bounds the revocation when the session is closed.
+	closeTimeout = 30 * time.Second
+	// finishTimeout bounds the revocation of what was not closed. Terraform kills
+	// a provider that does not end within two seconds.
+	finishTimeout = 1800 * time.Millisecond
+)
+
+// openEphemerals are the ephemeral sessions of this process that were opened
+// and not closed. Terraform does not close what something that failed was
+// using, nor, where it was interrupted, anything; it ends the provider though.
+type openEphemerals struct {
+	revocations sync.Map // func(context.Context), by mark
+}
+
+// revoke revokes them all, side by side.
+func (o *openEphemerals) revoke() {
+	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	o.revocations.Range(func(_, revoke any) bool {
+		if revoke, ok := revoke.(func(context.Context)); ok {
+			all.Go(func() { revoke(ctx) })
+		}
+		return true
+	})
+	all.Wait()
+}
 
 type ephemeralModel struct {
 	User          types.String `tfsdk:"user"`
@@ -77,7 +105,7 @@ func (e *ephemeralSession) Schema(_ context.Context, _ ephemeral.SchemaRequest, 
 			"revoke_on_close": schema.BoolAttribute{
 				Optional:            true,
 				Computed:            true,
-				MarkdownDescription: "Whether the token is revoked when the run no longer needs it; the default is `true`. Set it to `false` where Flame gives one token per user and something else holds that token.",
+				MarkdownDescription: "Whether the token is revoked when the run no longer needs it; the default is `true`. Set it to `false` where Flame gives one token per user and something else holds that token; elsewhere each plan and each apply then leaves a token alive that nobody revokes.",
 			},
 			"id": schema.StringAttribute{
 				Computed:            true,
@@ -168,8 +196,14 @@ func (e *ephemeralSession) Open(ctx context.Context, req ephemeral.OpenRequest, 
 	}
 	if resp.Diagnostics.HasError() {
 		// Terraform does not close what was not opened, whatever Close was to do.
-		e.revoke(ctx, &resp.Diagnostics, held)
+		e.close(ctx, &resp.Diagnostics, held)
 		return
+	}
+	if model.RevokeOnClose.ValueBool() {
+		e.open.revocations.Store(held.Mark, func(ctx context.Context) {
+			var nobodyReads diag.Diagnostics
+			e.revoke(ctx, &nobodyReads, held)
+		})
 	}
 	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), session.Lost)
 }
@@ -180,14 +214,21 @@ func (e *ephemeralSession) Close(ctx context.Context, req ephemeral.CloseRequest
 	if resp.Diagnostics.HasError() || held.Token == "" || !e.data.ready(&resp.Diagnostics) {
 		return
 	}
-	e.revoke(ctx, &resp.Diagnostics, held)
+	e.open.revocations.Delete(held.Mark)
+	e.close(ctx, &resp.Diagnostics, held)
 }
 
-// revoke ends the session, also where the run was interrupted. That it could
-// not be ended is a warning: the run's own work is done.
-func (e *ephemeralSession) revoke(ctx context.Context, diags *diag.Diagnostics, held ephemeralPrivate) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(masked(ctx, held.Token)), closeTimeout)
+// close revokes the session, also where the run was interrupted.
+func (e *ephemeralSession) close(ctx context.Context, diags *diag.Diagnostics, held ephemeralPrivate) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
+	e.revoke(ctx, diags, held)
+}
+
+// revoke ends the session. That it could not be ended is a warning: the run's
+// own work is done.
+func (e *ephemeralSession) revoke(ctx context.Context, diags *diag.Diagnostics, held ephemeralPrivate) {
+	ctx = masked(ctx, held.Token)
 	id := flame.SessionID(held.Token)
 	task := "revoke the ephemeral Flame session " + id
 	end, err := e.data.sessions.wait(ctx, revoking, held.account())

@@ -37,7 +37,7 @@ func (authorizationHeader) Run(ctx context.Context, req function.RunRequest, res
 		return
 	}
 	if err := flame.CheckToken(token); err != nil {
-		resp.Error = function.NewArgumentFuncError(0, "This cannot be a Flame token: "+err.Error()+". Pass the token alone, as flame_session gives it in auth_token.")
+		resp.Error = function.NewArgumentFuncError(0, "This cannot be a Flame token: "+err.Error()+". Pass the token alone, as flame_session gives it in auth_token") // Terraform ends the sentence
 		return
 	}
 	resp.Error = resp.Result.Set(ctx, flame.AuthorizationHeader(token))

@@ -32,16 +32,18 @@ var (
 	_ provider.ProviderWithFunctions          = (*flameProvider)(nil)
 )
 
-// New gives the provider of a version. The version is part of the User-Agent.
-func New(version string) func() provider.Provider {
-	return func() provider.Provider {
-		return &flameProvider{version: version, now: time.Now}
-	}
+// New gives the provider of a version, which is part of the User-Agent, and
+// what must be called when it is no longer served: it revokes the ephemeral
+// sessions that Terraform has not closed, as it does not where a run fails.
+func New(version string) (serve func() provider.Provider, finish func()) {
+	p := &flameProvider{version: version, now: time.Now}
+	return func() provider.Provider { return p }, p.ephemerals.revoke
 }
 
 type flameProvider struct {
-	version string
-	now     func() time.Time
+	version    string
+	now        func() time.Time
+	ephemerals openEphemerals
 
 	backoffCap time.Duration // the longest first wait between two tries; 0: the client's own
 }
@@ -113,7 +115,7 @@ func (p *flameProvider) Resources(context.Context) []func() resource.Resource {
 
 func (p *flameProvider) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
 	return []func() ephemeral.EphemeralResource{
-		func() ephemeral.EphemeralResource { return &ephemeralSession{} },
+		func() ephemeral.EphemeralResource { return &ephemeralSession{open: &p.ephemerals} },
 	}
 }
 

@@ -134,7 +134,8 @@ func TestUserAgent(t *testing.T) {
 // is marked so.
 func TestSchemas(t *testing.T) {
 	ctx := context.Background()
-	p := New("test")()
+	serve, _ := New("test")
+	p := serve()
 	var ps provider.SchemaResponse
 	p.Schema(ctx, provider.SchemaRequest{}, &ps)
 	if diags := ps.Schema.ValidateImplementation(ctx); diags.HasError() {

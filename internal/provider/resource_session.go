@@ -110,15 +110,15 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			},
 			"user_id": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's ID at Flame, an integer or a UUID; null where Flame gives none.",
+				MarkdownDescription: "The user's ID at Flame, an integer or a UUID; null where Flame gives none, and for an imported session until it is replaced.",
 			},
 			"email": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's e-mail address; null where Flame gives none.",
+				MarkdownDescription: "The user's e-mail address; null where Flame gives none, and for an imported session until it is replaced.",
 			},
 			"full_name": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's full name; null where Flame gives none.",
+				MarkdownDescription: "The user's full name; null where Flame gives none, and for an imported session until it is replaced.",
 			},
 			"endpoint": schema.StringAttribute{
 				Computed:            true,
@@ -152,7 +152,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	var config, plan sessionModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
-	if resp.Diagnostics.HasError() || !r.data.ready(&resp.Diagnostics) {
+	if resp.Diagnostics.HasError() || !r.data.readyAtEndpoint(&resp.Diagnostics) {
 		return
 	}
 	if plan.Endpoint.IsUnknown() {
@@ -290,6 +290,12 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if !ok || resp.Diagnostics.HasError() {
 		return
 	}
+	next, diags := getPrivate[successor](ctx, req.Private, successorKey)
+	resp.Diagnostics.Append(diags...)
+	r.data.checkSuccessor(&resp.Diagnostics, state.ID.ValueString(), next)
+	if resp.Diagnostics.HasError() {
+		return
+	}
 	end, err := r.data.sessions.wait(ctx, revoking, state.account())
 	if err != nil {
 		addNoTurn(&resp.Diagnostics, task)
@@ -321,10 +327,39 @@ func sessionEndpoint(state sessionModel, diags *diag.Diagnostics) (flame.Endpoin
 // what its configuration says without being replaced, once; one whose token
 // another session goes on holding is not revoked when it is destroyed.
 const (
-	markKey    = "mark"
-	adoptedKey = "adopted"
-	sharedKey  = "shared"
+	markKey      = "mark"
+	adoptedKey   = "adopted"
+	sharedKey    = "shared"
+	successorKey = "successor"
 )
+
+// A successor is what the plan of a replacement expects of the provider's
+// configuration: it may be another one when the plan is applied, and then the
+// session must not be revoked, because there would be none in its place.
+type successor struct {
+	User     string `json:"user,omitempty"` // the provider's, where it is what the new session is opened with
+	Password bool   `json:"password,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+}
+
+// checkSuccessor reports that a session is not revoked, because the one that is
+// to replace it could not be opened.
+func (d *providerData) checkSuccessor(diags *diag.Diagnostics, id string, next successor) {
+	var missing string
+	switch {
+	case next.User != "" && d.user.ValueString() != next.User:
+		missing = "user (" + envUser + ")"
+	case next.Password && d.password.IsNull():
+		missing = "password (" + envPassword + ")"
+	case next.Endpoint != "" && d.endpoint.String() != next.Endpoint:
+		missing = "endpoint (" + envEndpoint + ")"
+	default:
+		return
+	}
+	diags.AddError("The Flame session cannot be replaced as planned",
+		fmt.Sprintf("The provider's %s is missing or another one than when the plan was made, so the session that is to replace session %s could not be opened. Nothing was revoked. "+
+			"Apply with the same environment and variables as the plan was made with, or make a new plan.", missing, id))
+}
 
 type privateReader interface {
 	GetKey(ctx context.Context, key string) ([]byte, diag.Diagnostics)

@@ -27,12 +27,7 @@ var _ resource.ResourceWithImportState = (*sessionResource)(nil)
 // or a file. The token itself is no import ID, because Terraform prints those.
 func (r *sessionResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
 	token := readToken(req.ID, &resp.Diagnostics)
-	if resp.Diagnostics.HasError() || !r.data.ready(&resp.Diagnostics) {
-		return
-	}
-	if r.data.endpoint.IsZero() {
-		resp.Diagnostics.AddError("The provider's endpoint is not known yet",
-			"The session cannot be imported, because it is not known which endpoint its token belongs to. Give the provider's endpoint a value that is known when planning.")
+	if resp.Diagnostics.HasError() || !r.data.readyAtEndpoint(&resp.Diagnostics) {
 		return
 	}
 	if r.data.verify {

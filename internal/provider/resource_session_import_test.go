@@ -500,7 +500,7 @@ provider "flame" {
 }
 `)
 	w.setenv("A_TOKEN", openElsewhere(t, fake, 1)[0])
-	w.fails([]string{"The provider's endpoint is not known yet", "known when planning"}, "apply", "-auto-approve", "-input=false")
+	w.fails([]string{"A provider argument is not known yet", "endpoint has no value yet"}, "apply", "-auto-approve", "-input=false")
 	saw(t, fake, 0, 0, 0)
 	if len(w.sessions()) != 0 {
 		t.Error("something is in the state")

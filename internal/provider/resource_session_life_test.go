@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -82,7 +83,12 @@ resource "flame_session" "this" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for where, content := range map[string]string{"plan": plan, "plan file": w.read("plan.bin"), "state": w.read("terraform.tfstate"), "private state": string(private)} {
+	places := w.planFile("plan.bin")
+	if !strings.Contains(places["tfplan"], "password_wo_version") {
+		t.Error("the plan file cannot be read")
+	}
+	maps.Copy(places, map[string]string{"plan": plan, "state": w.read("terraform.tfstate"), "private state": string(private)})
+	for where, content := range places {
 		if strings.Contains(content, "wo-canary") {
 			t.Errorf("the password is in the %s", where)
 		}
@@ -411,6 +417,32 @@ func TestRotateWhenChanged(t *testing.T) {
 			if got := order(fake); got != want {
 				t.Errorf("requests: %s", got)
 			}
+			w.destroy()
+			w.agrees()
+		})
+	}
+}
+
+// A replacement is planned with one environment and applied with another: the
+// session is not revoked, since none could be opened in its place.
+func TestReplacementAppliedElsewhere(t *testing.T) {
+	for name, change := range map[string]func(w *workspace){
+		"without the password": func(w *workspace) { w.setenv(envPassword, "") },
+		"for another user":     func(w *workspace) { w.setenv(envUser, "bob@example.com") },
+		"at another endpoint":  func(w *workspace) { w.setenv(envEndpoint, "https://flame.invalid/v2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFake(t, flametest.Config{})
+			w := newWorkspace(t, fake, oneSession)
+			w.apply()
+			w.must("plan", "-input=false", "-replace=flame_session.this", "-out=plan.bin")
+			before := len(w.env)
+			change(w)
+			w.fails([]string{"The Flame session cannot be replaced as planned", w.env[before][:strings.Index(w.env[before], "=")], "Nothing was revoked"}, "apply", "-input=false", "plan.bin")
+			saw(t, fake, 1, 0, 1)
+			w.agrees()
+			w.env = w.env[:before]
+			w.quiet()
 			w.destroy()
 			w.agrees()
 		})

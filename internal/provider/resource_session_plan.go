@@ -32,7 +32,7 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	case destroy:
 		r.planEnd(ctx, state, resp)
 	case create:
-		r.planCreate(config, &plan, resp)
+		r.planCreate(ctx, config, &plan, resp)
 		resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
 	default:
 		r.planChange(ctx, config, state, &plan, resp)
@@ -42,13 +42,22 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 
 // planCreate shows what is known before the session is opened. Missing
 // credentials are found here, not half-way through an apply.
-func (r *sessionResource) planCreate(config sessionModel, plan *sessionModel, resp *resource.ModifyPlanResponse) {
+func (r *sessionResource) planCreate(ctx context.Context, config sessionModel, plan *sessionModel, resp *resource.ModifyPlanResponse) {
 	login := r.data.credentials(&resp.Diagnostics, config.User, config.PasswordWO, config.Password)
 	plan.User = login.user
 	plan.Endpoint = r.endpoint()
 	if plan.RotateAfter.IsNull() {
 		plan.RotateAt = timetypes.NewRFC3339Null()
 	}
+	// In a replacement, this reaches the Delete of the session to be replaced.
+	next := successor{
+		Password: config.PasswordWO.IsNull() && config.Password.IsNull() && !login.password.IsUnknown(),
+		Endpoint: plan.Endpoint.ValueString(),
+	}
+	if config.User.IsNull() {
+		next.User = login.user.ValueString()
+	}
+	resp.Diagnostics.Append(setPrivate(ctx, resp.Private, successorKey, next)...)
 }
 
 // endpoint gives the provider's endpoint, unknown while that is.
@@ -125,6 +134,7 @@ func (r *sessionResource) planEnd(ctx context.Context, state sessionModel, resp 
 				"To have it revoked, set revoke_on_destroy = true and apply before you destroy or replace it.")
 		return
 	}
+	resp.Diagnostics.Append(setPrivate(ctx, resp.Private, successorKey, successor{})...)
 	mark, diags := getMark(ctx, resp.Private)
 	resp.Diagnostics.Append(diags...)
 	shared := r.data.sessions.release(state.heldToken(), mark)

@@ -1,11 +1,13 @@
 package provider
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +131,29 @@ func (w *workspace) read(name string) string {
 		w.t.Fatal(err)
 	}
 	return string(content)
+}
+
+// planFile gives what is in a saved plan, unpacked, by the members' names.
+func (w *workspace) planFile(name string) map[string]string {
+	w.t.Helper()
+	content := w.read(name)
+	archive, err := zip.NewReader(strings.NewReader(content), int64(len(content)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	members := map[string]string{}
+	for _, file := range archive.File {
+		reader, err := file.Open()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		member, err := io.ReadAll(reader)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		members[file.Name] = string(member)
+	}
+	return members
 }
 
 func terraformCommand() string {
