@@ -1,0 +1,34 @@
+# A request with the token, by the data source of hashicorp/http. The state has
+# the header, and so the token: keep it where only those can read it who may.
+terraform {
+  required_providers {
+    flame = {
+      source = "flameanalytics/flame"
+    }
+    http = {
+      source = "hashicorp/http"
+    }
+  }
+}
+
+resource "flame_session" "reports" {}
+
+data "http" "organizations" {
+  url = "${flame_session.reports.endpoint}/organizations?page=1&per_page=10"
+
+  request_headers = {
+    Accept        = "application/json"
+    Authorization = provider::flame::authorization_header(flame_session.reports.auth_token)
+  }
+
+  lifecycle {
+    postcondition {
+      condition     = self.status_code == 200
+      error_message = "Flame answered ${self.status_code}."
+    }
+  }
+}
+
+output "organizations" {
+  value = jsondecode(data.http.organizations.response_body)
+}

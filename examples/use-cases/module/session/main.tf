@@ -1,0 +1,29 @@
+terraform {
+  required_providers {
+    flame = {
+      source = "flameanalytics/flame"
+    }
+  }
+}
+
+variable "days" {
+  description = "How many days a token is used before a new one replaces it."
+  type        = number
+}
+
+resource "flame_session" "this" {
+  rotate_after = "${var.days * 24}h"
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+output "id" {
+  value = flame_session.this.id
+}
+
+output "authorization" {
+  value     = "Token token=${flame_session.this.auth_token}"
+  sensitive = true
+}

@@ -1,0 +1,33 @@
+# One session for each user. The passwords come from a variable that is ephemeral,
+# so that none of them is stored: TF_VAR_passwords='{"ada@example.com": "…"}'.
+terraform {
+  required_providers {
+    flame = {
+      source = "flameanalytics/flame"
+    }
+  }
+}
+
+variable "passwords" {
+  description = "Login and password of each user."
+  type        = map(string)
+  ephemeral   = true
+}
+
+variable "users" {
+  type    = set(string)
+  default = ["ada@example.com", "grace@example.com"]
+}
+
+resource "flame_session" "user" {
+  for_each = var.users
+
+  user                = each.key
+  password_wo         = var.passwords[each.key]
+  password_wo_version = 1
+}
+
+output "tokens" {
+  value     = { for user, session in flame_session.user : user => session.auth_token }
+  sensitive = true
+}

@@ -1,0 +1,419 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// A capability is something that not every version of the commands has.
+type capability string
+
+const (
+	ephemeralResources capability = "ephemeral resources"
+	writeOnlyArguments capability = "write-only arguments"
+	providerFunctions  capability = "functions of providers"
+	functionsInConsole capability = "functions of providers in the console"
+	actionBlocks       capability = "actions"
+	destroyEvents      capability = "actions before and after destroy"
+	movesAcrossTypes   capability = "moved blocks across types"
+)
+
+// since says with which minor version of Terraform 1 and of OpenTofu 1 a
+// capability came; 0: never.
+var since = map[capability]map[string]int{
+	ephemeralResources: {"Terraform": 10, "OpenTofu": 11},
+	writeOnlyArguments: {"Terraform": 11, "OpenTofu": 11},
+	providerFunctions:  {"Terraform": 8, "OpenTofu": 7},
+	functionsInConsole: {"Terraform": 8},
+	actionBlocks:       {"Terraform": 14},
+	destroyEvents:      {"Terraform": 16},
+	movesAcrossTypes:   {"Terraform": 8, "OpenTofu": 10},
+}
+
+// needs skips the test where the command lacks one of the capabilities.
+func needs(t *testing.T, capabilities ...capability) {
+	t.Helper()
+	acceptance(t)
+	command, err := commandVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range capabilities {
+		first := since[c][command.product]
+		switch {
+		case first == 0:
+			t.Skipf("%s has no %s", command.product, c)
+		case command.minor < first:
+			t.Skipf("%s 1.%d has no %s, which came with 1.%d", command.product, command.minor, c, first)
+		}
+	}
+}
+
+type version struct {
+	product string
+	minor   int // of version 1
+}
+
+// commandVersion asks the command once. Only the text tells Terraform from
+// OpenTofu; what -json gives is the same for both.
+var commandVersion = sync.OnceValues(func() (version, error) {
+	out, err := exec.CommandContext(context.Background(), terraformCommand(), "version").Output()
+	if err != nil {
+		return version{}, err
+	}
+	parts := regexp.MustCompile(`(?m)^(Terraform|OpenTofu) v1\.(\d+)\.`).FindStringSubmatch(string(out))
+	if parts == nil {
+		return version{}, fmt.Errorf("%s gives no version that is known: %s", terraformCommand(), out)
+	}
+	minor, err := strconv.Atoi(parts[2])
+	return version{parts[1], minor}, err
+})
+
+// standIns has the command find the providers that testdata/standin plays,
+// besides ours, and the configuration require some of them.
+func standIns(w *workspace, required ...string) {
+	w.t.Helper()
+	binary, err := buildStandIn(filepath.Dir(providerBinary(w.t)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rc := "provider_installation {\n  dev_overrides {\n"
+	for source, file := range map[string]string{
+		"flameanalytics/flame": providerBinary(w.t), "hashicorp/http": binary, "hashicorp/vault": binary, "mastercard/restapi": binary,
+	} {
+		dir := w.t.TempDir()
+		if err := os.Symlink(file, filepath.Join(dir, "terraform-provider-"+filepath.Base(source))); err != nil {
+			w.t.Fatal(err)
+		}
+		rc += fmt.Sprintf("    %q = %q\n    %q = %q\n", "registry.terraform.io/"+source, dir, "registry.opentofu.org/"+source, dir)
+	}
+	cliConfig := filepath.Join(w.t.TempDir(), "cli.tfrc")
+	if err := os.WriteFile(cliConfig, []byte(rc+"  }\n  direct {}\n}\n"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.setenv("TF_CLI_CONFIG_FILE", cliConfig)
+	for _, source := range required {
+		if strings.Contains(w.read("main.tf"), source) {
+			continue
+		}
+		w.write("main.tf", strings.Replace(w.read("main.tf"), "required_providers {", fmt.Sprintf("required_providers {\n    %s = {\n      source = %q\n    }", filepath.Base(source), source), 1))
+	}
+}
+
+var (
+	standInOnce sync.Once
+	standInErr  error
+)
+
+func buildStandIn(dir string) (string, error) {
+	path := filepath.Join(dir, "standin")
+	standInOnce.Do(func() {
+		if out, err := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./testdata/standin").CombinedOutput(); err != nil {
+			standInErr = fmt.Errorf("building the stand-in: %w\n%s", err, out)
+		}
+	})
+	return path, standInErr
+}
+
+const examplesDir = "../../examples"
+
+// An example is a folder of examples/, with all that lies below it.
+type example struct {
+	needs []capability
+	apart []string          // files that are not applied with the others, but by a test of their own
+	env   map[string]string // besides FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD
+	setup func(w *workspace)
+	after func(w *workspace) // what has to be so after the apply
+	opens int                // POSTs of the apply
+	noisy bool               // its plan reads something again, and so is never empty
+}
+
+const anyNumber = -1
+
+var examples = map[string]example{
+	"demo":                    {opens: 1},
+	"provider":                {},
+	"resources/flame_session": {opens: 1, apart: []string{"import.sh", "import-by-string-id.tf"}},
+	"ephemeral-resources/flame_session": {
+		needs: []capability{ephemeralResources}, opens: 2,
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 0) },
+	},
+	"actions/flame_session_revoke": {
+		needs: []capability{actionBlocks},
+		env:   map[string]string{"TF_VAR_leaked_token": "canaryABC"},
+		after: func(w *workspace) {
+			saw(w.t, w.fake, 0, 0, 0)
+			w.must("apply", "-invoke=action.flame_session_revoke.leaked", "-auto-approve", "-input=false")
+			sameTokens(w.t, "revoked", endedTokens(w.fake), "canaryABC")
+		},
+	},
+	"functions/authorization_header": {
+		needs: []capability{providerFunctions}, opens: 1,
+		after: func(w *workspace) {
+			if got := w.must("output", "-raw", "authorization").stdout; got != "Token token="+w.fake.Live()[0] {
+				w.t.Error("the output is not the header")
+			}
+		},
+	},
+	"use-cases/http-data-source": {
+		needs: []capability{providerFunctions}, opens: 1,
+		after: func(w *workspace) { saw(w.t, w.fake, 1, 0, 1) },
+	},
+	"use-cases/ephemeral-provider-configuration": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: anyNumber, // Terraform opens it in the apply too, although the plan has read the data source
+		after: func(w *workspace) {
+			if got := methods(w.fake); !strings.HasPrefix(got, "POST GET DELETE") {
+				w.t.Errorf("requests: %s", got)
+			}
+			noneLive(w.t, w.fake)
+		},
+	},
+	"use-cases/secret-store": {
+		needs: []capability{ephemeralResources, writeOnlyArguments}, opens: 1,
+		env: map[string]string{"FLAME_PASSWORD": ""},
+		setup: func(w *workspace) {
+			store := newVault(w, map[string]string{"/v1/secret/data/flame/login": `{"data": {"password": "` + flametest.Password + `"}}`})
+			w.t.Cleanup(func() {
+				if got := store.sawAlive(); !slices.Equal(got, []bool{true}) {
+					w.t.Errorf("of the tokens that the store was sent, these worked: %v", got)
+				}
+			})
+		},
+		after: func(w *workspace) {
+			if strings.Contains(w.read("terraform.tfstate"), flametest.Password) {
+				w.t.Error("the password is in the state")
+			}
+		},
+	},
+	"use-cases/check-block": {
+		opens: 1, noisy: true,
+		after: func(w *workspace) {
+			w.fake.Always(flametest.OpCheck, &flametest.Fault{Status: 503})
+			w.write("provider.tf", providerBlock("max_retries = 0"))
+			w.must("plan", "-input=false").says(w.t, "Check block assertion failed", "Flame answered 503.")
+			w.fake.Always(flametest.OpCheck, nil)
+		},
+	},
+	"use-cases/session-per-user": {
+		needs: []capability{ephemeralResources, writeOnlyArguments}, opens: 2,
+		env: map[string]string{
+			"FLAME_PASSWORD":   "",
+			"TF_VAR_passwords": fmt.Sprintf(`{"ada@example.com": %q, "grace@example.com": %[1]q}`, flametest.Password),
+		},
+	},
+	"use-cases/module": {opens: 1},
+	"use-cases/rotation": {
+		opens: 1,
+		after: func(w *workspace) {
+			w.apply("-var=release=2")
+			if got := order(w.fake); got != "POST POST DELETE" {
+				w.t.Errorf("requests: %s", got)
+			}
+			w.apply()
+		},
+	},
+	"use-cases/write-only-password": {
+		needs: []capability{ephemeralResources, writeOnlyArguments}, opens: 1,
+		env: map[string]string{"FLAME_PASSWORD": "", "TF_VAR_password": flametest.Password},
+		after: func(w *workspace) {
+			if strings.Contains(w.read("terraform.tfstate"), flametest.Password) {
+				w.t.Error("the password is in the state")
+			}
+		},
+	},
+	"use-cases/move-from-restful": {needs: []capability{movesAcrossTypes}, setup: storeRestfulOperation},
+	"use-cases/two-endpoints": {
+		opens: 1,
+		setup: func(w *workspace) {
+			staging := newFake(w.t, flametest.Config{})
+			w.setenv("TF_VAR_staging", fmt.Sprintf(`{"endpoint": %q, "user": "ada", "password": %q}`, staging.URL(), flametest.Password))
+			w.t.Cleanup(func() {
+				saw(w.t, staging, 1, 1, 2)
+				noneLive(w.t, staging)
+			})
+		},
+	},
+}
+
+// storeRestfulOperation gives the workspace a state in which magodo/restful has
+// opened a session.
+func storeRestfulOperation(w *workspace) {
+	content, err := os.ReadFile("testdata/moves.tfstate")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var state map[string]any
+	if err := json.Unmarshal(content, &state); err != nil {
+		w.t.Fatal(err)
+	}
+	resources, _ := state["resources"].([]any)
+	found := slices.IndexFunc(resources, func(r any) bool { return r.(map[string]any)["name"] == "operation_v2" })
+	operation := resources[found].(map[string]any)
+	operation["name"] = "session"
+	state["resources"] = []any{operation}
+	if content, err = json.Marshal(state); err != nil {
+		w.t.Fatal(err)
+	}
+	token := openElsewhere(w.t, w.fake, 1)[0]
+	w.write("terraform.tfstate", strings.NewReplacer(storedToken, token, storedUser, flametest.User, storedEndpoint, w.fake.URL()).Replace(string(content)))
+	pretendProviders(w, []storedSource{{Provider: "registry.terraform.io/magodo/restful"}})
+}
+
+// exampleFiles gives the configurations and scripts below examples/ by folder;
+// a folder that is part of an example is counted to it.
+func exampleFiles(t *testing.T) map[string][]string {
+	t.Helper()
+	files := map[string][]string{}
+	err := fs.WalkDir(os.DirFS(examplesDir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.Contains(path, "/.") {
+			return err
+		}
+		folder := filepath.Dir(path)
+		for whole := range examples {
+			if strings.HasPrefix(path, whole+"/") {
+				folder = whole
+			}
+		}
+		files[folder] = append(files[folder], strings.TrimPrefix(path, folder+"/"))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// newExample makes a workspace of an example, without the files that stand
+// apart from it.
+func newExample(t *testing.T, folder string) *workspace {
+	t.Helper()
+	ex := examples[folder]
+	needs(t, ex.needs...)
+	w := newWorkspace(t, newFake(t, flametest.Config{}), "")
+	standIns(w)
+	for _, name := range exampleFiles(t)[folder] {
+		if slices.Contains(ex.apart, name) {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(content), "required_providers") && filepath.Dir(name) == "." {
+			w.write("main.tf", "") // the example has its own
+		}
+		if err := os.MkdirAll(filepath.Join(w.dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		w.write(name, string(content))
+	}
+	for name, value := range ex.env {
+		w.setenv(name, value)
+	}
+	if ex.setup != nil {
+		ex.setup(w)
+	}
+	w.must("get") // modules; providers come by overrides
+	return w
+}
+
+// Each example works as it stands: applied, it leaves nothing to do; destroyed,
+// it leaves no session.
+func TestExamples(t *testing.T) {
+	acceptance(t)
+	for folder := range exampleFiles(t) {
+		if _, ok := examples[folder]; !ok {
+			t.Errorf("examples/%s is applied by no test: add it to the list above", folder)
+		}
+	}
+	for folder, ex := range examples {
+		t.Run(folder, func(t *testing.T) {
+			w := newExample(t, folder)
+			w.must("validate")
+			r := w.apply()
+			if got := w.fake.Count(flametest.OpOpen); got != ex.opens && ex.opens != anyNumber {
+				t.Errorf("%d sessions were opened, want %d", got, ex.opens)
+			}
+			for _, token := range append(w.fake.Live(), endedTokens(w.fake)...) {
+				r.doesNotSay(t, "a token", token)
+			}
+			if ex.after != nil {
+				ex.after(w)
+			}
+			if ex.noisy {
+				r = w.must("plan", "-input=false")
+				if !strings.Contains(r.text(), "0 to add, 0 to change, 0 to destroy") && !strings.Contains(r.text(), "No changes") {
+					t.Errorf("the plan is not empty: %v", r)
+				}
+			} else {
+				w.quiet()
+			}
+			w.destroy()
+			noneLive(t, w.fake)
+		})
+	}
+}
+
+// The ways of import, each with the resource's example.
+func TestExamplesOfImport(t *testing.T) {
+	const folder = "resources/flame_session"
+	for _, name := range examples[folder].apart {
+		t.Run(name, func(t *testing.T) {
+			w := newExample(t, folder)
+			token := openElsewhere(t, w.fake, 1)[0]
+			w.setenv("FLAME_TOKEN", token)
+			content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.write(name, string(content))
+			if name == "import.sh" {
+				// The script calls terraform, whatever the command is called here.
+				bin := t.TempDir()
+				command, err := exec.LookPath(terraformCommand())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(command, filepath.Join(bin, "terraform")); err != nil {
+					t.Fatal(err)
+				}
+				cmd := exec.CommandContext(t.Context(), "sh", "-eu", name)
+				cmd.Dir, cmd.Env = w.dir, append(slices.Clone(w.env), "PATH="+bin+":"+os.Getenv("PATH"))
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			w.apply().says(t, "0 added, 1 changed, 0 destroyed")
+			sameTokens(t, "alive", w.fake.Live(), token)
+			w.agrees()
+			w.quiet()
+			if got := w.fake.Count(flametest.OpOpen); got != 0 {
+				t.Errorf("%d sessions were opened", got)
+			}
+			w.destroy()
+			noneLive(t, w.fake)
+		})
+	}
+}
+
+func TestExamplesAreFormatted(t *testing.T) {
+	acceptance(t)
+	cmd := exec.CommandContext(t.Context(), terraformCommand(), "fmt", "-check", "-diff", "-recursive", examplesDir)
+	cmd.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+os.DevNull)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("run `make fmt`: %v\n%s", err, out)
+	}
+}
