@@ -9,7 +9,7 @@ tofu      := $(or $(TOFU_PATH),$(shell command -v tofu),$(bin)/tofu)
 
 go := cd $(root) && go
 
-.PHONY: help demo test test-opentofu test-faults fuzz lint fmt provider
+.PHONY: help demo test test-opentofu test-faults fuzz lint fmt docs docs-check docs-rendered provider
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make fuzz            a minute of fuzzing for each parser of answers'
 	@echo 'make lint            linter, formatting, go.mod'
 	@echo 'make fmt             format Go and Terraform files'
+	@echo 'make docs            docs/ from the schema, templates/ and examples/'
 
 demo: provider $(terraform)
 	@$(go) run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo -scratch .demo
@@ -51,6 +52,24 @@ fmt: $(bin)/golangci-lint $(terraform)
 	cd $(root) && $(bin)/golangci-lint fmt ./...
 	cd $(root) && '$(terraform)' fmt -recursive examples
 
+docs: docs-rendered
+	rm -rf '$(root)/docs' && cp -R '$(bin)/docs/rendered' '$(root)/docs'
+	cd $(root) && '$(bin)/tfplugindocs' validate --provider-name flame --providers-schema .bin/docs/schema.json >'$(bin)/docs/log' 2>&1 || { cat '$(bin)/docs/log'; exit 1; }
+
+docs-check: docs-rendered
+	@diff -r '$(root)/docs' '$(bin)/docs/rendered' || { echo 'docs/ is out of date: run make docs.'; exit 1; }
+
+# Without a registry: tfplugindocs takes the schema from a file, in which it
+# looks for a provider without a namespace of its own. Only a Terraform built
+# here is sure to know actions.
+docs-rendered: provider $(bin)/terraform $(bin)/tfplugindocs
+	@rm -rf '$(bin)/docs' && mkdir -p '$(bin)/docs'
+	@printf 'provider_installation {\n  dev_overrides {\n    "hashicorp/flame" = "%s"\n  }\n}\n' '$(bin)' >'$(bin)/docs/cli.tfrc'
+	@echo 'provider "flame" {}' >'$(bin)/docs/main.tf'
+	@cd '$(bin)/docs' && CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=cli.tfrc '$(bin)/terraform' providers schema -json >schema.json
+	@cd $(root) && '$(bin)/tfplugindocs' generate --provider-name flame --rendered-provider-name Flame \
+		--providers-schema .bin/docs/schema.json --rendered-website-dir .bin/docs/rendered >'$(bin)/docs/log' 2>&1 || { cat '$(bin)/docs/log'; exit 1; }
+
 provider:
 	@$(go) build -o '$(bin)/terraform-provider-flame' .
 
@@ -60,9 +79,13 @@ $(bin)/terraform: package := github.com/hashicorp/terraform
 $(bin)/tofu: ldflags := -X github.com/opentofu/opentofu/version.dev=no
 $(bin)/tofu: package := github.com/opentofu/opentofu/cmd/tofu
 $(bin)/golangci-lint: package := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(bin)/tfplugindocs: package := github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs
+$(bin)/goreleaser: package := github.com/goreleaser/goreleaser/v2
 $(bin)/terraform: $(wildcard $(root)/tools/terraform/go.*)
 $(bin)/tofu: $(wildcard $(root)/tools/opentofu/go.*)
 $(bin)/golangci-lint: $(wildcard $(root)/tools/golangci-lint/go.*)
-$(bin)/terraform $(bin)/tofu $(bin)/golangci-lint:
+$(bin)/tfplugindocs: $(wildcard $(root)/tools/tfplugindocs/go.*)
+$(bin)/goreleaser: $(wildcard $(root)/tools/goreleaser/go.*)
+$(bin)/terraform $(bin)/tofu $(bin)/golangci-lint $(bin)/tfplugindocs $(bin)/goreleaser:
 	@echo 'Building $(notdir $@) from its Go module; this takes a while, once.'
 	@cd $(dir $<) && go build -trimpath -ldflags '-s -w $(ldflags)' -o '$@' $(package)
