@@ -9,7 +9,7 @@ tofu      := $(or $(TOFU_PATH),$(shell command -v tofu),$(bin)/tofu)
 
 go := cd $(root) && go
 
-.PHONY: help demo test test-opentofu test-faults fuzz lint fmt docs docs-check docs-rendered provider
+.PHONY: help demo test test-opentofu test-faults fuzz lint fmt docs docs-check docs-rendered bench release-check provider
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,9 @@ help:
 	@echo 'make lint            linter, formatting, go.mod'
 	@echo 'make fmt             format Go and Terraform files'
 	@echo 'make docs            docs/ from the schema, templates/ and examples/'
+	@echo 'make docs-check      whether docs/ is up to date'
+	@echo 'make bench           how long many sessions take, as a table and a chart'
+	@echo 'make release-check   build a release twice, look into it, and install it with real Terraform and OpenTofu'
 
 demo: provider $(terraform)
 	@$(go) run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo -scratch .demo
@@ -70,6 +73,16 @@ docs-rendered: provider $(bin)/terraform $(bin)/tfplugindocs
 	@cd $(root) && '$(bin)/tfplugindocs' generate --provider-name flame --rendered-provider-name Flame \
 		--providers-schema .bin/docs/schema.json --rendered-website-dir .bin/docs/rendered >'$(bin)/docs/log' 2>&1 || { cat '$(bin)/docs/log'; exit 1; }
 
+# Ten minutes; on a quiet machine.
+bench: $(terraform)
+	@$(go) build -trimpath -ldflags '-s -w' -o '$(bin)/bench/terraform-provider-flame' .
+	@$(go) run ./internal/cmd/bench -terraform '$(terraform)' -provider '$(bin)/bench/terraform-provider-flame' -json '$(bin)/bench/rows.json'
+	@cd '$(root)/tools/chart' && go run . <'$(bin)/bench/rows.json' >'$(bin)/bench/chart.svg'
+	@echo 'The chart is in .bin/bench/chart.svg.'
+
+release-check: $(bin)/goreleaser $(bin)/cyclonedx-gomod $(terraform) $(tofu)
+	@$(go) run ./internal/cmd/releasecheck -goreleaser '$(bin)/goreleaser' -cyclonedx-gomod '$(bin)/cyclonedx-gomod' -terraform '$(terraform)' -tofu '$(tofu)'
+
 provider:
 	@$(go) build -o '$(bin)/terraform-provider-flame' .
 
@@ -81,11 +94,13 @@ $(bin)/tofu: package := github.com/opentofu/opentofu/cmd/tofu
 $(bin)/golangci-lint: package := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(bin)/tfplugindocs: package := github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs
 $(bin)/goreleaser: package := github.com/goreleaser/goreleaser/v2
+$(bin)/cyclonedx-gomod: package := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 $(bin)/terraform: $(wildcard $(root)/tools/terraform/go.*)
 $(bin)/tofu: $(wildcard $(root)/tools/opentofu/go.*)
 $(bin)/golangci-lint: $(wildcard $(root)/tools/golangci-lint/go.*)
 $(bin)/tfplugindocs: $(wildcard $(root)/tools/tfplugindocs/go.*)
 $(bin)/goreleaser: $(wildcard $(root)/tools/goreleaser/go.*)
-$(bin)/terraform $(bin)/tofu $(bin)/golangci-lint $(bin)/tfplugindocs $(bin)/goreleaser:
+$(bin)/cyclonedx-gomod: $(wildcard $(root)/tools/cyclonedx-gomod/go.*)
+$(bin)/terraform $(bin)/tofu $(bin)/golangci-lint $(bin)/tfplugindocs $(bin)/goreleaser $(bin)/cyclonedx-gomod:
 	@echo 'Building $(notdir $@) from its Go module; this takes a while, once.'
 	@cd $(dir $<) && go build -trimpath -ldflags '-s -w $(ldflags)' -o '$@' $(package)
