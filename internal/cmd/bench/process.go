@@ -31,7 +31,7 @@ func median(samples []sample) Measure {
 // watch looks at the processes of a name that have a variable HOME of home,
 // until the function that it returns is called, which gives the time of the
 // processor that they used together, and the most memory that one had. What a
-// process used after the last look is missed: 10 ms at most. Without /proc, as
+// process used after the last look is missed: 50 ms at most. Without /proc, as
 // on other systems than Linux, both are 0.
 func watch(name, home string) (stop func() (cpu time.Duration, peak int64)) {
 	type used struct {
@@ -41,7 +41,7 @@ func watch(name, home string) (stop func() (cpu time.Duration, peak int64)) {
 	done, result := make(chan struct{}), make(chan used)
 	go func() {
 		seen := map[string]used{}
-		ticker := time.NewTicker(10 * time.Millisecond)
+		ticker := time.NewTicker(50 * time.Millisecond)
 		defer ticker.Stop()
 		for {
 			for _, dir := range processes(name, home) {
