@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 
@@ -26,6 +27,9 @@ func main() {
 		log.Fatal(err)
 	}
 	serve, finish := provider.New(version)
+	if !*debugged {
+		go endWith(os.Getppid(), finish)
+	}
 	err := providerserver.Serve(context.Background(), serve, providerserver.ServeOpts{
 		Address: provider.Address,
 		Debug:   *debugged,
@@ -33,6 +37,18 @@ func main() {
 	finish()
 	if err != nil {
 		log.Fatal(err)
+	}
+}
+
+// endWith ends the provider when the Terraform that started it has ended without
+// telling it to, as when it was killed. Nobody could take what the requests under
+// way still bring.
+func endWith(parent int, finish func()) {
+	for range time.Tick(time.Second) {
+		if os.Getppid() != parent {
+			finish()
+			os.Exit(1)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package flame
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -298,7 +299,9 @@ func (c *Client) learn(failed *Error) {
 		c.pace.hold(failed.retryAfter)
 	case failed.Status != 0:
 		c.pace.faster()
-		c.pace.hold(failed.retryAfter)
+		if failed.mayRetry() { // else nobody waits for anything
+			c.pace.hold(failed.retryAfter)
+		}
 	}
 }
 
@@ -415,6 +418,8 @@ func (c *Client) try(ctx context.Context, call *call) (*answer, *Error) {
 	case success && call.op == OpOpen:
 		a.session, reason = parseSession(body)
 		secrets = append(secrets, a.session.Token)
+	case success && bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
+		reason = ErrNotJSON // a proxy's page, say: Flame has done nothing
 	case success:
 	case response.StatusCode/100 == 3:
 		reason = ErrRedirect

@@ -38,7 +38,8 @@ var (
 	// ErrRedirect: a 3xx; redirects are never followed, because they would
 	// carry a password or token elsewhere.
 	ErrRedirect = errors.New("the answer is a redirect, which is not followed")
-	// ErrNotJSON: a success whose body is not a JSON object.
+	// ErrNotJSON: a success whose body is not the JSON object that it should be;
+	// for a check or a revocation, whose body any text may be, a page of HTML.
 	ErrNotJSON = errors.New("the answer is not a JSON object")
 	// ErrNoToken: a success without an auth_token.
 	ErrNoToken = errors.New("the answer holds no auth_token")

@@ -1,0 +1,412 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// A running command has a process group of its own, as one that is started in a
+// terminal has.
+type running struct {
+	t       *testing.T
+	ctx     context.Context // a safety net; nothing is measured by it
+	cmd     *exec.Cmd
+	output  watched
+	waited  bool
+	descent *os.File // ends when the command and all that it has started have ended
+}
+
+// start runs the command in the background.
+func (w *workspace) start(args ...string) *running {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	w.t.Cleanup(cancel)
+	// Every process inherits the writing end, and none writes to it.
+	read, write, err := os.Pipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := &running{t: w.t, ctx: ctx, cmd: w.command(append(args, "-no-color", "-input=false")...), descent: read}
+	r.cmd.Stdout, r.cmd.Stderr = &r.output, &r.output
+	r.cmd.ExtraFiles = []*os.File{write}
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := r.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // whoever is left
+		if !r.waited {
+			_ = r.cmd.Wait()
+		}
+		_ = read.Close()
+	})
+	if err := write.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// whom says who gets a signal: Terraform alone, as from kill, or its providers
+// too, as from Ctrl-C in a terminal.
+type whom string
+
+const (
+	commandAlone whom = "to the command"
+	wholeGroup   whom = "to its process group"
+)
+
+func (r *running) signal(to whom, s syscall.Signal) {
+	r.t.Helper()
+	pid := r.cmd.Process.Pid
+	if to == wholeGroup {
+		pid = -pid
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// await returns when the command has printed a line that holds all the texts.
+func (r *running) await(texts ...string) {
+	r.t.Helper()
+	for {
+		r.output.mu.Lock()
+		content := r.output.content.String()
+		if r.output.grown == nil {
+			r.output.grown = make(chan struct{})
+		}
+		grown := r.output.grown
+		r.output.mu.Unlock()
+		for line := range strings.Lines(content) {
+			if holdsAll(line, texts) {
+				return
+			}
+		}
+		select {
+		case <-grown:
+		case <-r.ctx.Done():
+			r.t.Fatalf("%q was not printed:\n%s", texts, withoutLogs(content))
+		}
+	}
+}
+
+func holdsAll(line string, texts []string) bool {
+	for _, text := range texts {
+		if !strings.Contains(line, text) {
+			return false
+		}
+	}
+	return true
+}
+
+// stopped returns when the provider has been told to stop: from then on, the
+// contexts of its operations are cancelled. Only a loud log tells.
+func (r *running) stopped() { r.await("Served request", "tf_rpc=StopProvider") }
+
+// end waits until the command has ended, and whatever it has started.
+func (r *running) end() result {
+	r.t.Helper()
+	err := r.cmd.Wait()
+	r.waited = true
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		r.t.Fatal(err)
+	}
+	deadline, _ := r.ctx.Deadline()
+	if err := r.descent.SetReadDeadline(deadline); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r.descent); err != nil {
+		r.t.Errorf("the provider goes on running: %v", err)
+	}
+	all := r.output.String()
+	if strings.Contains(all, "DATA RACE") {
+		r.t.Errorf("the provider has a data race:\n%s", all)
+	}
+	return result{stdout: withoutLogs(all), code: r.cmd.ProcessState.ExitCode()}
+}
+
+func (r *running) arrived(fake *flametest.Server, op flametest.Operation, n int) {
+	r.t.Helper()
+	if err := fake.Await(r.ctx, op, n); err != nil {
+		r.t.Fatalf("%v:\n%s", err, withoutLogs(r.output.String()))
+	}
+}
+
+func manySessions(count int, arguments string) string {
+	return fmt.Sprintf("resource \"flame_session\" \"this\" {\n  count = %d\n%s\n}\n", count, arguments)
+}
+
+// forEach runs the test with the signal sent to either.
+func forEach(t *testing.T, test func(*testing.T, whom)) {
+	t.Helper()
+	for _, to := range []whom{commandAlone, wholeGroup} {
+		t.Run(string(to), func(t *testing.T) { test(t, to) })
+	}
+}
+
+// differences compares state and API: the tokens that are alive and not held,
+// and the IDs of the sessions that are held and not alive.
+func (w *workspace) differences() (notHeld int, notAlive []string) {
+	w.t.Helper()
+	live := map[string]bool{}
+	for _, token := range w.fake.Live() {
+		live[token] = true
+	}
+	notHeld = len(live)
+	for _, s := range w.sessions() {
+		if live[s.text("auth_token")] {
+			notHeld--
+		} else {
+			notAlive = append(notAlive, flame.SessionID(s.text("auth_token")))
+		}
+	}
+	return notHeld, notAlive
+}
+
+// A POST that is on the wire is not given up: its token gets into the state.
+func TestInterruptedOpen(t *testing.T) {
+	forEach(t, func(t *testing.T, to whom) {
+		fake := newFake(t, flametest.Config{})
+		w := newWorkspace(t, fake, oneSession)
+		w.setenv("TF_LOG", "TRACE")
+		fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
+		r := w.start("apply", "-auto-approve")
+		r.arrived(fake, flametest.OpOpen, 1)
+		r.signal(to, syscall.SIGINT)
+		r.stopped()
+		fake.Release()
+		r.end().says(t, "Interrupt received")
+		saw(t, fake, 1, 0, 0)
+		if len(w.sessions()) != 1 {
+			t.Error("the session is not in the state")
+		}
+		w.agrees()
+		w.setenv("TF_LOG", "")
+		w.destroy()
+		w.agrees()
+	})
+}
+
+// A second interrupt ends Terraform at once, and it says what that means.
+func TestInterruptedTwice(t *testing.T) {
+	forEach(t, func(t *testing.T, to whom) {
+		fake := newFake(t, flametest.Config{})
+		w := newWorkspace(t, fake, oneSession)
+		w.setenv("TF_LOG", "TRACE")
+		fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
+		r := w.start("apply", "-auto-approve")
+		r.arrived(fake, flametest.OpOpen, 1)
+		r.signal(to, syscall.SIGINT)
+		r.stopped()
+		r.signal(to, syscall.SIGINT)
+		got := r.end()
+		got.says(t, "Two interrupts received", "data loss may have occurred")
+		if got.code == 0 {
+			t.Error("the run passes for a success")
+		}
+		saw(t, fake, 1, 0, 0)
+		if notHeld, notAlive := w.differences(); notHeld != 1 || len(notAlive) != 0 {
+			t.Errorf("%d tokens are alive and not held, %d held and not alive", notHeld, len(notAlive))
+		}
+	})
+}
+
+// A wait between two tries ends at once, and no try follows.
+func TestInterruptedWait(t *testing.T) {
+	forEach(t, func(t *testing.T, to whom) {
+		fake := newFake(t, flametest.Config{})
+		w := newWorkspace(t, fake, session("this", `timeouts = { create = "3h" }`)+"provider \"flame\" {\n  max_retries = 20\n}\n")
+		fake.Script(flametest.OpOpen, flametest.Fault{Status: 503})
+		fake.Always(flametest.OpOpen, &flametest.Fault{Status: 503, Header: http.Header{"Retry-After": {"3600"}}})
+		r := w.start("apply", "-auto-approve")
+		r.arrived(fake, flametest.OpOpen, 2)
+		r.signal(to, syscall.SIGINT)
+		got := r.end()
+		got.says(t, "Could not open a Flame session", "503 (down for maintenance)", "was tried 2 times")
+		if got.code == 0 {
+			t.Error("the run passes for a success")
+		}
+		saw(t, fake, 2, 0, 0)
+		w.agrees()
+		fake.Reset()
+		w.apply()
+		w.agrees()
+		w.destroy()
+		w.agrees()
+	})
+}
+
+// Half-way through an apply: each session that was opened is in the state, and
+// the next apply opens the rest.
+func TestInterruptedApply(t *testing.T) {
+	const count = 50
+	forEach(t, func(t *testing.T, to whom) {
+		fake := newFake(t, flametest.Config{Latency: 5 * time.Millisecond})
+		w := newWorkspace(t, fake, manySessions(count, ""))
+		r := w.start("apply", "-auto-approve")
+		r.arrived(fake, flametest.OpOpen, 10)
+		r.signal(to, syscall.SIGINT)
+		r.end().says(t, "Interrupt received")
+		w.agrees()
+		if opened := fake.Opened(); opened != len(w.sessions()) {
+			t.Errorf("%d sessions were opened, %d are in the state", opened, len(w.sessions()))
+		}
+		w.apply()
+		w.agrees()
+		if len(w.sessions()) != count {
+			t.Errorf("%d sessions are in the state", len(w.sessions()))
+		}
+		w.destroy("-refresh=false")
+		w.agrees()
+	})
+}
+
+// Half-way through a destroy: no token is lost, since the state keeps a session
+// until it is known to be over. Those that were over before Terraform could
+// learn it stay in the state, and the errors name them.
+func TestInterruptedDestroy(t *testing.T) {
+	const count = 50
+	forEach(t, func(t *testing.T, to whom) {
+		fake := newFake(t, flametest.Config{Latency: 5 * time.Millisecond})
+		w := newWorkspace(t, fake, manySessions(count, ""))
+		w.apply()
+		r := w.start("destroy", "-auto-approve", "-refresh=false")
+		r.arrived(fake, flametest.OpClose, 10)
+		r.signal(to, syscall.SIGINT)
+		got := r.end()
+		got.says(t, "Interrupt received")
+		notHeld, notAlive := w.differences()
+		if notHeld != 0 {
+			t.Errorf("%d tokens are alive that the state does not hold", notHeld)
+		}
+		for _, id := range notAlive {
+			got.says(t, "Could not revoke the Flame session "+id)
+		}
+		if len(notAlive) > 0 {
+			got.says(t, "the run was interrupted", "Run again to finish.")
+		}
+		w.destroy("-refresh=false")
+		w.agrees()
+		if len(fake.Live()) != 0 {
+			t.Errorf("%d tokens are alive", len(fake.Live()))
+		}
+	})
+}
+
+// A DELETE is given up, since the state still has what the next one needs.
+func TestInterruptedRevoke(t *testing.T) {
+	for name, carriedOut := range map[string]bool{"carried out": true, "not carried out": false} {
+		t.Run(name, func(t *testing.T) {
+			forEach(t, func(t *testing.T, to whom) {
+				fake := newFake(t, flametest.Config{})
+				w := newWorkspace(t, fake, oneSession)
+				w.apply()
+				id := w.sessions()["this"].text("id")
+				fake.Always(flametest.OpClose, &flametest.Fault{Hang: true, CarryOut: carriedOut})
+				r := w.start("destroy", "-auto-approve", "-refresh=false")
+				r.arrived(fake, flametest.OpClose, 1)
+				r.signal(to, syscall.SIGINT)
+				got := r.end()
+				got.says(t, "Could not revoke the Flame session "+id, "the run was interrupted", "Run again to finish.")
+				saw(t, fake, 1, 1, 0)
+				if got.code == 0 || len(w.sessions()) != 1 {
+					t.Errorf("%d sessions are in the state: %v", len(w.sessions()), got)
+				}
+				fake.Always(flametest.OpClose, nil)
+				w.destroy("-refresh=false")
+				w.agrees()
+				if len(fake.Live()) != 0 {
+					t.Error("the token is alive")
+				}
+			})
+		})
+	}
+}
+
+// writesAtOnce tells whether the command writes each change to a local state
+// file before it begins with the next one. OpenTofu keeps them for some seconds.
+func writesAtOnce(t *testing.T) bool {
+	t.Helper()
+	command, err := commandVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command.product == "Terraform"
+}
+
+// Killed, the command can write nothing more. What Terraform loses with a local
+// state file are the tokens of the requests under way, as many as it makes at a
+// time; OpenTofu may lose all those of the last seconds.
+func TestKilled(t *testing.T) {
+	const count, answered, parallelism = 50, 20, 10
+	forEach(t, func(t *testing.T, to whom) {
+		fake := newFake(t, flametest.Config{})
+		w := newWorkspace(t, fake, manySessions(count, ""))
+		for range answered {
+			fake.Script(flametest.OpOpen, flametest.Fault{Reason: "OK"}) // answered as always
+		}
+		fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
+		r := w.start("apply", "-auto-approve", fmt.Sprintf("-parallelism=%d", parallelism))
+		r.arrived(fake, flametest.OpOpen, answered+parallelism)
+		r.signal(to, syscall.SIGKILL)
+		fake.Always(flametest.OpOpen, nil)
+		fake.Release()
+		r.end()
+		notHeld, notAlive := w.differences()
+		held := len(w.sessions())
+		if len(notAlive) != 0 || held+notHeld != answered+parallelism || held > answered || writesAtOnce(t) && held != answered {
+			t.Errorf("%d of %d sessions are in the state, %d tokens are lost, %d are held and not alive", held, answered, notHeld, len(notAlive))
+		}
+		// What is there can be gone on with.
+		w.apply()
+		if held := len(w.sessions()); held != count {
+			t.Errorf("%d sessions are in the state", held)
+		}
+		w.destroy("-refresh=false")
+		if left := len(fake.Live()); left != notHeld {
+			t.Errorf("%d tokens are alive, want the %d that were lost", left, notHeld)
+		}
+	})
+}
+
+// Killed during a destroy, nothing is lost: the state still holds the sessions
+// whose end it was not told of, and the next destroy finds them gone.
+func TestKilledDestroy(t *testing.T) {
+	const count, answered, parallelism = 50, 20, 10
+	fake := newFake(t, flametest.Config{})
+	w := newWorkspace(t, fake, manySessions(count, ""))
+	w.apply()
+	for range answered {
+		fake.Script(flametest.OpClose, flametest.Fault{Reason: "OK"})
+	}
+	fake.Always(flametest.OpClose, &flametest.Fault{Hang: true, CarryOut: true})
+	r := w.start("destroy", "-auto-approve", "-refresh=false", fmt.Sprintf("-parallelism=%d", parallelism))
+	r.arrived(fake, flametest.OpClose, answered+parallelism)
+	r.signal(commandAlone, syscall.SIGKILL)
+	fake.Always(flametest.OpClose, nil)
+	fake.Release()
+	r.end()
+	notHeld, notAlive := w.differences()
+	held := len(w.sessions())
+	if notHeld != 0 || held-len(notAlive) != count-answered-parallelism || writesAtOnce(t) && held != count-answered {
+		t.Errorf("%d sessions are in the state, %d of them not alive; %d tokens are alive that are not", held, len(notAlive), notHeld)
+	}
+	w.destroy("-refresh=false")
+	w.agrees()
+	if len(fake.Live()) != 0 {
+		t.Errorf("%d tokens are alive", len(fake.Live()))
+	}
+}
