@@ -183,15 +183,11 @@ func userAgent(terraformVersion, version string) string {
 
 // readyAtEndpoint is ready for what is sent to the provider's own endpoint.
 func (d *providerData) readyAtEndpoint(diags *diag.Diagnostics) bool {
-	if !d.ready(diags) {
+	if d != nil && d.endpoint.IsZero() {
+		d.addUnknown(diags)
 		return false
 	}
-	if d.endpoint.IsZero() {
-		diags.AddError("A provider argument is not known yet",
-			"The provider's endpoint has no value yet, so no request can be sent. Apply what it depends on first, for example with -target, and run again.")
-		return false
-	}
-	return true
+	return d.ready(diags)
 }
 
 // ready reports whether requests can be sent; where not, an error says why.
@@ -201,16 +197,25 @@ func (d *providerData) ready(diags *diag.Diagnostics) bool {
 		diags.AddError("The provider is not configured",
 			"Terraform asked for a request before it configured the provider, which is a defect of the provider or of Terraform. Report it.")
 	case d.client == nil:
-		diags.AddError("A provider argument is not known yet",
-			fmt.Sprintf("The provider's %s has no value yet, so no request can be sent. Apply what it depends on first, for example with -target, and run again.", d.waitsFor()))
+		d.addUnknown(diags)
 	default:
 		return true
 	}
 	return false
 }
 
-// waitsFor names the unknown arguments.
-func (d *providerData) waitsFor() string {
-	slices.Sort(d.unknown)
-	return strings.Join(d.unknown, ", ")
+// addUnknown reports that no request can be sent yet.
+func (d *providerData) addUnknown(diags *diag.Diagnostics) {
+	diags.AddError("A provider argument is not known yet",
+		fmt.Sprintf("The provider's %s has no value yet, so no request can be sent. Apply what it depends on first, for example with -target, and run again.", d.waitsFor(true)))
+}
+
+// waitsFor names the unknown arguments that a request waits for.
+func (d *providerData) waitsFor(toProvidersEndpoint bool) string {
+	unknown := slices.Clone(d.unknown)
+	if toProvidersEndpoint && d.endpoint.IsZero() {
+		unknown = append(unknown, "endpoint")
+	}
+	slices.Sort(unknown)
+	return strings.Join(unknown, ", ")
 }

@@ -227,10 +227,10 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 	if !r.data.verify || resp.Diagnostics.HasError() {
 		return
 	}
-	if r.data.client == nil {
+	if r.data.client == nil || state.Endpoint.IsNull() {
 		resp.Diagnostics.AddWarning("The Flame session could not be verified",
 			fmt.Sprintf("Whether the token of session %s still works was not asked, because the provider's %s is not known before the apply. The state is kept. The next plan asks again.",
-				state.ID.ValueString(), r.data.waitsFor()))
+				state.ID.ValueString(), r.data.waitsFor(state.Endpoint.IsNull())))
 		return
 	}
 

@@ -388,3 +388,27 @@ func TestMoveSourceFind(t *testing.T) {
 		}
 	}
 }
+
+// A session that comes without an endpoint while the provider's is unknown is
+// neither sent anywhere nor in the way of the plan.
+func TestMoveWithUnknownEndpoint(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	w := newWorkspace(t, fake, "resource \"terraform_data\" \"token\" {\n  input = \"ULzr7GuYA6iyo9EyiFrf\"\n}\n")
+	w.apply()
+	w.write("main.tf", requireFlame+fmt.Sprintf(`
+resource "terraform_data" "later" {
+  input = %q
+}
+provider "flame" {
+  endpoint = terraform_data.later.output
+}
+moved {
+  from = terraform_data.token
+  to   = flame_session.this
+}
+`, fake.URL())+oneSession)
+	w.must("plan", "-input=false").says(t, "The Flame session could not be verified", "endpoint is not known before the apply", "1 to add, 1 to change, 0 to destroy")
+	if n := len(fake.Journal()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
