@@ -150,8 +150,8 @@ func (r *sessionResource) Configure(_ context.Context, req resource.ConfigureReq
 
 func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var config, plan sessionModel
-	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
-	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	resp.Diagnostics.Append(config.read(ctx, req.Config)...)
+	resp.Diagnostics.Append(plan.read(ctx, req.Plan)...)
 	if resp.Diagnostics.HasError() || !r.data.readyAtEndpoint(&resp.Diagnostics) {
 		return
 	}
@@ -181,7 +181,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	}
 	// What follows cannot fail short of a defect; should it, no token may be left over.
 	resp.Diagnostics.Append(plan.fill(session, r.now())...)
-	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+	resp.Diagnostics.Append(plan.write(ctx, &resp.State)...)
 	resp.Diagnostics.Append(setMark(ctx, resp.Private, mark)...)
 	if resp.Diagnostics.HasError() {
 		r.discard(ctx, &resp.Diagnostics, session)
@@ -205,7 +205,7 @@ func (r *sessionResource) discard(ctx context.Context, diags *diag.Diagnostics, 
 
 func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var state sessionModel
-	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	resp.Diagnostics.Append(state.read(ctx, req.State)...)
 	mark, diags := getMark(ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() || r.data == nil {
@@ -218,7 +218,7 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 	// A session that was moved here comes without an endpoint: it belongs to the provider's.
 	if state.Endpoint.IsNull() && !r.data.endpoint.IsZero() {
 		state.Endpoint = types.StringValue(r.data.endpoint.String())
-		resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
+		resp.Diagnostics.Append(state.write(ctx, &resp.State)...)
 	}
 	r.data.sessions.setRefreshed(mark)
 	if r.data.sessions.hold(state.heldToken(), mark) {
@@ -259,20 +259,20 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 // Update sends nothing: what it changes concerns the state alone.
 func (r *sessionResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var plan sessionModel
-	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	resp.Diagnostics.Append(plan.read(ctx, req.Plan)...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
 	if plan.RotateAt.IsUnknown() {
 		resp.Diagnostics.Append(plan.setRotateAt()...)
 	}
-	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+	resp.Diagnostics.Append(plan.write(ctx, &resp.State)...)
 }
 
 // Delete revokes the token, with nothing but what the state holds.
 func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	var state sessionModel
-	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	resp.Diagnostics.Append(state.read(ctx, req.State)...)
 	mark, diags := getMark(ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
 	shared, diags := getFlag(ctx, req.Private, sharedKey)

@@ -18,11 +18,11 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	var config, state, plan sessionModel
 	destroy, create := req.Plan.Raw.IsNull(), req.State.Raw.IsNull()
 	if !destroy {
-		resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
-		resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+		resp.Diagnostics.Append(config.read(ctx, req.Config)...)
+		resp.Diagnostics.Append(plan.read(ctx, req.Plan)...)
 	}
 	if !create {
-		resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+		resp.Diagnostics.Append(state.read(ctx, req.State)...)
 	}
 	if resp.Diagnostics.HasError() {
 		return
@@ -33,10 +33,10 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 		r.planEnd(ctx, state, resp)
 	case create:
 		r.planCreate(ctx, config, &plan, resp)
-		resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
+		resp.Diagnostics.Append(plan.write(ctx, &resp.Plan)...)
 	default:
 		r.planChange(ctx, config, state, &plan, resp)
-		resp.Diagnostics.Append(resp.Plan.Set(ctx, &plan)...)
+		resp.Diagnostics.Append(plan.write(ctx, &resp.Plan)...)
 	}
 }
 
