@@ -195,6 +195,7 @@ func adoptedLife(w *workspace, tokens, configurations, changes map[string]string
 
 // Sessions taken over by import blocks, one for each normal configuration.
 func TestImportBlocks(t *testing.T) {
+	needs(t, writeOnlyArguments)
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, "")
 	names := slices.Sorted(maps.Keys(normalConfigurations))

@@ -28,6 +28,9 @@ func TestCredentials(t *testing.T) {
 		"user here, password from over": {provider: `password = "prov-pw"`, resource: `user = "mixed"`, user: "mixed"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(test.resource, "password_wo") {
+				needs(t, writeOnlyArguments)
+			}
 			fake := newFake(t, flametest.Config{Users: users})
 			w := newWorkspace(t, fake, block(`provider "flame"`, test.provider)+block(`resource "flame_session" "this"`, test.resource))
 			w.setenv(envUser, "env")
@@ -55,6 +58,7 @@ func block(head, arguments string) string {
 // A write-only password is used, and is nowhere afterwards; without it in the
 // configuration, an open session stays as it is.
 func TestWriteOnlyPassword(t *testing.T) {
+	needs(t, writeOnlyArguments)
 	const secret = "wo-canary-\"quoted\"-ü"
 	fake := newFake(t, flametest.Config{Users: map[string]string{"ada": secret}})
 	const variable = `
@@ -132,6 +136,9 @@ func TestPasswordArguments(t *testing.T) {
 		"timeout no duration":      {`timeouts = { create = "soon" }`, "Time Duration"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(test.arguments, "password_wo ") {
+				needs(t, writeOnlyArguments)
+			}
 			w := newWorkspace(t, nil, block(`resource "flame_session" "this"`, test.arguments))
 			w.fails([]string{test.text}, "validate")
 		})

@@ -109,6 +109,7 @@ func providerBlock(arguments string) string { return "provider \"flame\" {\n  " 
 
 // Sessions that each of the sources holds are taken over without a request.
 func TestMove(t *testing.T) {
+	needs(t, movesAcrossTypes, writeOnlyArguments)
 	type answered [3]any // user_id, email, full_name
 	ada := answered{"7", "a@b.c", "Ada B"}
 	tests := map[string]struct {
@@ -182,6 +183,7 @@ func TestMove(t *testing.T) {
 // configuration has others, it is replaced, and its token goes nowhere but to
 // its own endpoint.
 func TestMoveToOtherUserOrEndpoint(t *testing.T) {
+	needs(t, movesAcrossTypes)
 	fake, elsewhere := newFake(t, flametest.Config{}), newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, sessionBlock("user", `user = "grace@example.com"`)+sessionBlock("endpoint", ""))
 	tokens := map[*flametest.Server]string{}
@@ -207,6 +209,7 @@ func TestMoveToOtherUserOrEndpoint(t *testing.T) {
 
 // What holds no token stays where it is, and the state file as it is.
 func TestMoveWithoutToken(t *testing.T) {
+	needs(t, movesAcrossTypes)
 	const noToken, notOurs = "No Flame token in the state to move from\nThe state of the %s holds no auth_token", "Unable to Move Resource State\n"
 	fake := newFake(t, flametest.Config{})
 	w, sources := newMoveWorkspace(t, fake, "moves-without-token.tfstate", func(string) *strings.Replacer { return strings.NewReplacer() })
@@ -236,6 +239,7 @@ func TestMoveWithoutToken(t *testing.T) {
 
 // terraform_data is built in: this is the whole of a move, as a user makes it.
 func TestMoveFromTerraformData(t *testing.T) {
+	needs(t, movesAcrossTypes)
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, "")
 	values := map[string]string{
@@ -392,6 +396,7 @@ func TestMoveSourceFind(t *testing.T) {
 // A session that comes without an endpoint while the provider's is unknown is
 // neither sent anywhere nor in the way of the plan.
 func TestMoveWithUnknownEndpoint(t *testing.T) {
+	needs(t, movesAcrossTypes)
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, "resource \"terraform_data\" \"token\" {\n  input = \"ULzr7GuYA6iyo9EyiFrf\"\n}\n")
 	w.apply()

@@ -36,6 +36,7 @@ var storedSessions = map[string]string{
 // one fixture for each version of the resource's schema, as this provider wrote
 // it; where the schema gets a new version, add one and never change the others.
 func TestStateStoredEarlier(t *testing.T) {
+	needs(t, writeOnlyArguments)
 	files, err := filepath.Glob("testdata/state-v*.tfstate")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no fixtures: %v", err)
