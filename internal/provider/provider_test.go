@@ -3,6 +3,9 @@ package provider
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -115,6 +118,25 @@ provider "flame" {
 }
 `)
 	w.must("plan", "-input=false").says(t, "Passwords and tokens are sent unencrypted", "Use https", "TLS certificates are not verified", "ca_certificate")
+}
+
+// Requests go through the proxy that the environment names.
+func TestProxy(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	target, err := url.Parse(fake.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Path = ""
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	t.Cleanup(proxy.Close)
+	w := newWorkspace(t, fake, oneSession)
+	w.setenv(envEndpoint, "http://flame.invalid/api/v1") // no proxy is used for this machine
+	w.setenv("HTTP_PROXY", proxy.URL)
+	w.apply()
+	w.destroy()
+	saw(t, fake, 1, 1, 1)
+	w.agrees()
 }
 
 // User-Agent: Terraform, the provider, and what the environment appends.
