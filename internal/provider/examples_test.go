@@ -367,6 +367,19 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// The tests that show how a user tests a module: with a mocked provider, which
+// sends nothing, and against an API, where nothing is left.
+func TestExamplesOfTests(t *testing.T) {
+	w := newExample(t, "use-cases/module")
+	w.must("test", "-filter=tests/mocked.tftest.hcl").says(t, "1 passed, 0 failed")
+	saw(t, w.fake, 0, 0, 0)
+	w.must("test").says(t, "2 passed, 0 failed")
+	if opened := w.fake.Opened(); opened != 1 {
+		t.Errorf("%d sessions were opened", opened)
+	}
+	noneLive(t, w.fake)
+}
+
 // The ways of import, each with the resource's example.
 func TestExamplesOfImport(t *testing.T) {
 	const folder = "resources/flame_session"
