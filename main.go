@@ -7,7 +7,6 @@ import (
 	"flag"
 	"log"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ var version = "dev"
 func main() {
 	debugged := flag.Bool("debug", false, "wait for a debugger and print how to have Terraform use this process")
 	flag.Parse()
-	if err := tune(os.Environ(), os.Setenv); err != nil {
+	if err := quiet(os.Environ(), os.Setenv); err != nil {
 		log.Fatal(err)
 	}
 	serve, finish := provider.New(version)
@@ -52,19 +51,11 @@ func endWith(parent int, finish func()) {
 	}
 }
 
-// tune fits the process to what it is: short-lived, and mostly unobserved. The
-// figures are in DESIGN.md.
-func tune(environ []string, setenv func(name, value string) error) error {
-	set := func(prefix string) bool {
-		return slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, prefix) })
+// quiet switches the SDK's log off where nobody has asked for a log: the SDK
+// writes several lines for each call, and Terraform parses them.
+func quiet(environ []string, setenv func(name, value string) error) error {
+	if slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "TF_LOG") }) {
+		return nil
 	}
-	if !set("GOGC=") {
-		debug.SetGCPercent(400)
-	}
-	// The SDK writes several lines for each call, and Terraform parses them, also
-	// where nobody has asked for a log.
-	if !set("TF_LOG") {
-		return setenv("TF_LOG_SDK", "OFF")
-	}
-	return nil
+	return setenv("TF_LOG_SDK", "OFF")
 }
