@@ -3,6 +3,7 @@ package flame
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,25 +45,32 @@ func TestPaceFits(t *testing.T) {
 		for _, burst := range []int{0, 5, 20, 50} {
 			for _, retryAfter := range []time.Duration{0, time.Second} {
 				t.Run(fmt.Sprintf("burst %d, Retry-After %v, thinking %v", burst, retryAfter, think), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						api := &limited{perSecond: perSecond, retryAfter: retryAfter}
-						if burst > 0 {
-							api.bucket = rate.NewLimiter(perSecond, burst)
-						}
-						started := time.Now()
-						runThrough(t.Context(), &pace{}, api, calls, callers, think)
-						times := time.Since(started).Seconds() / (calls / perSecond)
-						requests := float64(api.requests) / calls
-						t.Logf("%.2f times the ideal time, %.2f times the ideal number of requests", times, requests)
-						// Without a Retry-After nothing is lost to waits that are longer than they need be.
-						most := 1.15
-						if retryAfter > 0 {
-							most = 1.7
-						}
-						if times > most || requests > 1.1 {
-							t.Errorf("%.2f times the ideal time, %.2f times the ideal number of requests", times, requests)
-						}
-					})
+					// The waits are random, and one long wait at the end makes a run long: so the median counts.
+					var times []float64
+					for range 9 {
+						synctest.Test(t, func(t *testing.T) {
+							api := &limited{perSecond: perSecond, retryAfter: retryAfter}
+							if burst > 0 {
+								api.bucket = rate.NewLimiter(perSecond, burst)
+							}
+							started := time.Now()
+							runThrough(t.Context(), &pace{}, api, calls, callers, think)
+							times = append(times, time.Since(started).Seconds()/(calls/perSecond))
+							if requests := float64(api.requests) / calls; requests > 1.1 {
+								t.Errorf("%.2f times the ideal number of requests", requests)
+							}
+						})
+					}
+					slices.Sort(times)
+					t.Logf("%.2f times the ideal time", times)
+					// Without a Retry-After nothing is lost to waits that are longer than they need be.
+					most := 1.15
+					if retryAfter > 0 {
+						most = 1.7
+					}
+					if median := times[len(times)/2]; median > most {
+						t.Errorf("%.2f times the ideal time", median)
+					}
 				})
 			}
 		}
