@@ -61,6 +61,7 @@ func main() {
 
 var colors = []color.Color{
 	color.Gray{Y: 0x80}, color.RGBA{R: 0xd9, G: 0x4f, B: 0x04, A: 0xff}, color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff},
+	color.RGBA{R: 0x2e, G: 0x8b, B: 0x57, A: 0xff}, color.RGBA{R: 0x7b, G: 0x3f, B: 0xa0, A: 0xff}, color.RGBA{R: 0xb0, G: 0x8d, B: 0x00, A: 0xff},
 }
 
 func plotOf(title string, rows []row, of func(row) measure) (*plot.Plot, error) {
@@ -76,7 +77,7 @@ func plotOf(title string, rows []row, of func(row) measure) (*plot.Plot, error) 
 	var names []string
 	for _, r := range rows {
 		name := r.Resource
-		if r.Resource != "terraform_data" {
+		if r.Resource != "terraform_data" && r.Resource != "random_id" { // these ask no API
 			name = fmt.Sprintf("%s, API of %d ms", r.Resource, r.Latency/1e6)
 		}
 		if lines[name] == nil {

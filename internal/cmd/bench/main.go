@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -28,9 +29,13 @@ func main() {
 	var counts, latencies, out string
 	flag.StringVar(&b.terraform, "terraform", "terraform", "the Terraform or OpenTofu `command`")
 	flag.StringVar(&b.provider, "provider", "", "the provider's `binary`")
+	flag.StringVar(&b.random, "random", "", "a `binary` of terraform-provider-random, to measure random_id beside")
+	flag.StringVar(&b.restful, "restful", "", "a `binary` of terraform-provider-restful, to measure the same requests beside")
 	flag.StringVar(&counts, "counts", "100,500,1000", "how many sessions")
 	flag.StringVar(&latencies, "latencies", "0s,50ms", "how long the API takes to answer")
-	flag.IntVar(&b.repeats, "repeats", 3, "how often each is measured")
+	flag.BoolVar(&b.tls, "tls", false, "serve the API over TLS, with HTTP/2")
+	flag.IntVar(&b.repeats, "repeats", 3, "how often each is measured, time permitting; once at least")
+	flag.DurationVar(&b.budget, "budget", 9*time.Minute, "begin no repetition that would end later than this")
 	flag.StringVar(&out, "json", "", "the `file` to write the medians to")
 	flag.Parse()
 
@@ -42,8 +47,10 @@ func main() {
 }
 
 type bench struct {
-	terraform, provider string
-	repeats             int
+	terraform, provider, random, restful string
+	repeats                              int
+	budget                               time.Duration
+	tls                                  bool
 }
 
 // A Row is the medians of one kind of resource, number and latency.
@@ -51,47 +58,54 @@ type Row struct {
 	Resource  string        `json:"resource"`
 	Count     int           `json:"count"`
 	Latency   time.Duration `json:"latency_ns"`
+	Repeats   int           `json:"repeats"`
 	Apply     Measure       `json:"apply"`
 	Refresh   Measure       `json:"refresh"`
 	Destroy   Measure       `json:"destroy"`
 	PeakBytes int64         `json:"peak_bytes"` // resident, of the largest provider process
+
+	provider string // its binary; "": it needs none
+	samples  [len(commands)][]sample
+	took     time.Duration // the last repetition
 }
 
 // A Measure is the median of one command.
 type Measure struct {
 	Seconds     float64 `json:"seconds"`
 	Spread      float64 `json:"spread"`      // (slowest - fastest) / median: how noisy the machine was
-	CPUSeconds  float64 `json:"cpu_seconds"` // of the provider's processes
+	CPUSeconds  float64 `json:"cpu_seconds"` // of Terraform, its providers included
+	Provider    float64 `json:"provider_cpu_seconds"`
 	Requests    int     `json:"requests"`
 	Connections int     `json:"connections"`
 }
 
+var commands = [...][]string{
+	{"apply", "-auto-approve", "-input=false"},
+	{"plan", "-refresh-only", "-input=false"},
+	{"destroy", "-auto-approve", "-input=false"},
+}
+
 func (b *bench) run(ctx context.Context, counts, latencies []string, out string) error {
-	var rows []Row
-	floor := map[int]Row{}
-	for _, c := range counts {
-		count, err := strconv.Atoi(c)
-		if err != nil {
-			return err
-		}
-		row, err := b.measure(ctx, "terraform_data", count, 0)
-		if err != nil {
-			return err
-		}
-		floor[count] = row
-		rows = append(rows, row)
-		for _, l := range latencies {
-			latency, err := time.ParseDuration(l)
-			if err != nil {
+	rows, err := b.rows(counts, latencies)
+	if err != nil {
+		return err
+	}
+	// In rounds, so that a machine that is slow for a while is so to all alike.
+	started := time.Now()
+	for round := range b.repeats {
+		for i := range rows {
+			if round > 0 && time.Since(started)+rows[i].took > b.budget {
+				continue
+			}
+			if err := b.measure(ctx, &rows[i]); err != nil {
 				return err
 			}
-			if row, err = b.measure(ctx, "flame_session", count, latency); err != nil {
-				return err
-			}
-			rows = append(rows, row)
 		}
 	}
-	if err := print(rows, floor); err != nil {
+	for i := range rows {
+		rows[i].summarize()
+	}
+	if err := print(rows); err != nil {
 		return err
 	}
 	if out == "" {
@@ -104,73 +118,139 @@ func (b *bench) run(ctx context.Context, counts, latencies []string, out string)
 	return os.WriteFile(out, append(content, '\n'), 0o644)
 }
 
-// measure applies, refreshes and destroys count resources, as often as is to
-// be repeated, each time in a new folder.
-func (b *bench) measure(ctx context.Context, resource string, count int, latency time.Duration) (Row, error) {
-	row := Row{Resource: resource, Count: count, Latency: latency}
-	samples := map[*Measure][]sample{}
-	for range b.repeats {
-		w, err := b.prepare(resource, count, latency)
+// rows lists what is to be measured: for each number the floor first.
+func (b *bench) rows(counts, latencies []string) ([]Row, error) {
+	var rows []Row
+	for _, c := range counts {
+		count, err := strconv.Atoi(c)
 		if err != nil {
-			return row, err
+			return nil, err
 		}
-		for _, step := range []struct {
-			measure *Measure
-			args    []string
-		}{
-			{&row.Apply, []string{"apply", "-auto-approve", "-input=false"}},
-			{&row.Refresh, []string{"plan", "-refresh-only", "-input=false"}},
-			{&row.Destroy, []string{"destroy", "-auto-approve", "-input=false"}},
-		} {
-			s, err := w.command(ctx, step.args...)
+		rows = append(rows, Row{Resource: floor, Count: count})
+		if b.random != "" {
+			rows = append(rows, Row{Resource: "random_id", provider: b.random, Count: count})
+		}
+		for _, l := range latencies {
+			latency, err := time.ParseDuration(l)
 			if err != nil {
-				w.close()
-				return row, err
+				return nil, err
 			}
-			samples[step.measure] = append(samples[step.measure], s)
-			row.PeakBytes = max(row.PeakBytes, s.peak)
-		}
-		if alive := len(w.fake.Live()); alive > 0 {
-			err = fmt.Errorf("%d sessions are left alive", alive)
-		}
-		if w.close(); err != nil {
-			return row, err
+			if b.restful != "" {
+				rows = append(rows, Row{Resource: "restful_operation", provider: b.restful, Count: count, Latency: latency})
+			}
+			rows = append(rows, Row{Resource: "flame_session", provider: b.provider, Count: count, Latency: latency})
 		}
 	}
-	for measure, s := range samples {
-		*measure = median(s)
+	return rows, nil
+}
+
+const floor = "terraform_data"
+
+// A kind is how a kind of resource is configured.
+type kind struct {
+	source              string // of its provider; "": it needs none
+	provider, arguments string
+}
+
+var kinds = map[string]kind{
+	floor:           {},
+	"flame_session": {source: "flameanalytics/flame"},
+	"random_id":     {source: "hashicorp/random", arguments: "byte_length = 8"},
+	"restful_operation": {
+		source: "magodo/restful",
+		provider: `
+variable "endpoint" {}
+variable "user" {}
+variable "password" {}
+
+provider "restful" {
+  base_url = var.endpoint
+}
+`,
+		arguments: `
+  path          = "/sessions"
+  method        = "POST"
+  body          = { user = var.user, password = var.password }
+  delete_method = "DELETE"
+  delete_header = { Authorization = "Token token=$(body.auth_token)" }
+`,
+	},
+}
+
+func (k kind) configuration(resource string, count int) string {
+	var required string
+	if k.source != "" {
+		required = fmt.Sprintf("terraform {\n  required_providers {\n    %s = {\n      source = %q\n    }\n  }\n}\n", filepath.Base(k.source), k.source)
 	}
-	return row, nil
+	return fmt.Sprintf("%s%s\nresource %q \"this\" {\n  count = %d\n  %s\n}\n", required, k.provider, resource, count, k.arguments)
+}
+
+// measure applies, refreshes and destroys the resources of a row once, in a new
+// folder.
+func (b *bench) measure(ctx context.Context, row *Row) error {
+	started := time.Now()
+	w, err := b.prepare(row)
+	if err != nil {
+		return err
+	}
+	for i, args := range commands {
+		s, err := w.command(ctx, args...)
+		if err != nil {
+			return errors.Join(err, w.close())
+		}
+		row.samples[i] = append(row.samples[i], s)
+	}
+	row.took = time.Since(started)
+	if alive := len(w.fake.Live()); alive > 0 {
+		err = fmt.Errorf("%d sessions are left alive", alive)
+	}
+	return errors.Join(err, w.close())
+}
+
+func (r *Row) summarize() {
+	r.Repeats = len(r.samples[0])
+	for i, m := range []*Measure{&r.Apply, &r.Refresh, &r.Destroy} {
+		*m = median(r.samples[i])
+		for _, s := range r.samples[i] {
+			r.PeakBytes = max(r.PeakBytes, s.peak)
+		}
+	}
 }
 
 // workspace is a folder with a configuration, and a fake API.
 type workspace struct {
-	bench *bench
-	dir   string
-	env   []string
-	fake  *flametest.Server
+	terraform, provider string
+	dir                 string
+	env                 []string
+	fake                *flametest.Server
 }
 
-func (b *bench) prepare(resource string, count int, latency time.Duration) (*workspace, error) {
+func (b *bench) prepare(row *Row) (*workspace, error) {
 	dir, err := os.MkdirTemp("", "flame-bench-")
 	if err != nil {
 		return nil, err
 	}
-	fake, err := flametest.Start(flametest.Config{Latency: latency})
+	fake, err := flametest.Start(flametest.Config{Latency: row.Latency, TLS: b.tls})
 	if err != nil {
 		return nil, err
 	}
-	w := &workspace{bench: b, dir: dir, fake: fake}
-	provider, err := filepath.Abs(b.provider)
+	w := &workspace{terraform: b.terraform, provider: row.provider, dir: dir, fake: fake}
+	provider, err := filepath.Abs(w.provider)
 	if err != nil {
 		return nil, err
 	}
-	cliConfig := filepath.Join(dir, "cli.tfrc")
-	for name, content := range map[string]string{
-		cliConfig: fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"registry.terraform.io/flameanalytics/flame\" = %[1]q\n    \"registry.opentofu.org/flameanalytics/flame\" = %[1]q\n  }\n  direct {}\n}\n", filepath.Dir(provider)),
-		filepath.Join(dir, "main.tf"): fmt.Sprintf("terraform {\n  required_providers {\n    flame = {\n      source = \"flameanalytics/flame\"\n    }\n  }\n}\n\nresource %q \"this\" {\n  count = %d\n}\n",
-			resource, count),
-	} {
+	kind := kinds[row.Resource]
+	cliConfig, ca := filepath.Join(dir, "cli.tfrc"), filepath.Join(dir, "ca.pem")
+	files := map[string]string{
+		filepath.Join(dir, "main.tf"): kind.configuration(row.Resource, row.Count),
+		cliConfig: fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"registry.terraform.io/%[1]s\" = %[2]q\n    \"registry.opentofu.org/%[1]s\" = %[2]q\n  }\n  direct {}\n}\n",
+			kind.source, filepath.Dir(provider)),
+		ca: fake.CACertificate(),
+	}
+	if kind.source == "" {
+		files[cliConfig] = ""
+	}
+	for name, content := range files {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			return nil, err
 		}
@@ -178,27 +258,30 @@ func (b *bench) prepare(resource string, count int, latency time.Duration) (*wor
 	w.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE=" + cliConfig,
 		"FLAME_ENDPOINT=" + fake.URL(), "FLAME_USER=" + flametest.User, "FLAME_PASSWORD=" + flametest.Password,
+		"TF_VAR_endpoint=" + fake.URL(), "TF_VAR_user=" + flametest.User, "TF_VAR_password=" + flametest.Password,
+	}
+	if b.tls {
+		w.env = append(w.env, "SSL_CERT_FILE="+ca)
 	}
 	return w, nil
 }
 
-func (w *workspace) close() {
+func (w *workspace) close() error {
 	w.fake.Close()
-	if err := os.RemoveAll(w.dir); err != nil {
-		log.Print(err)
-	}
+	return os.RemoveAll(w.dir)
 }
 
 // command runs Terraform and watches the provider's processes meanwhile.
 func (w *workspace) command(ctx context.Context, args ...string) (sample, error) {
 	requests, connections := len(w.fake.Journal()), w.fake.Connections()
-	cmd := exec.CommandContext(ctx, w.bench.terraform, args...)
+	cmd := exec.CommandContext(ctx, w.terraform, args...)
 	cmd.Dir, cmd.Env = w.dir, w.env
-	watched := watch(filepath.Base(w.bench.provider), w.dir)
+	watched := watch(filepath.Base(w.provider), w.dir)
 	started := time.Now()
 	out, err := cmd.CombinedOutput()
 	s := sample{took: time.Since(started)}
-	s.cpu, s.peak = watched()
+	s.provider, s.peak = watched()
+	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if err != nil {
 		return s, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 	}
@@ -206,18 +289,22 @@ func (w *workspace) command(ctx context.Context, args ...string) (sample, error)
 	return s, nil
 }
 
-func print(rows []Row, floor map[int]Row) error {
-	fmt.Printf("%s/%s, %d cores. Medians; × is the ratio to as many terraform_data; ± is (slowest - fastest) / median.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+func print(rows []Row) error {
+	fmt.Printf("%s/%s, %d cores. Medians; × is the ratio to as many %s; ± is (slowest - fastest) / median.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), floor)
 	var t strings.Builder
-	fmt.Fprintln(&t, "resource\tcount\tlatency\tapply\t×\t±\trefresh\t×\t±\tdestroy\t×\t±\tprovider CPU\tpeak\trequests\tconnections\t")
+	fmt.Fprintln(&t, "resource\tcount\tlatency\tapply\t×\t±\trefresh\t×\t±\tdestroy\t×\t±\tCPU\tprovider CPU\tprovider peak\trequests\tconnections\trepeats\t")
+	var base Row
 	for _, r := range rows {
+		if r.Resource == floor {
+			base = r
+		}
 		fmt.Fprintf(&t, "%s\t%d\t%s\t", r.Resource, r.Count, r.Latency)
-		base := floor[r.Count]
 		for _, pair := range [][2]Measure{{r.Apply, base.Apply}, {r.Refresh, base.Refresh}, {r.Destroy, base.Destroy}} {
 			fmt.Fprintf(&t, "%.2f s\t%.2f\t%.0f %%\t", pair[0].Seconds, pair[0].Seconds/pair[1].Seconds, 100*pair[0].Spread)
 		}
-		fmt.Fprintf(&t, "%.2f s\t%.1f MB\t%d\t%d\t\n", r.Apply.CPUSeconds+r.Refresh.CPUSeconds+r.Destroy.CPUSeconds, float64(r.PeakBytes)/1e6,
-			r.Apply.Requests+r.Refresh.Requests+r.Destroy.Requests, max(r.Apply.Connections, r.Refresh.Connections, r.Destroy.Connections))
+		fmt.Fprintf(&t, "%.2f s\t%.2f s\t%.1f MB\t%d\t%d\t%d\t\n", r.Apply.CPUSeconds+r.Refresh.CPUSeconds+r.Destroy.CPUSeconds,
+			r.Apply.Provider+r.Refresh.Provider+r.Destroy.Provider, float64(r.PeakBytes)/1e6,
+			r.Apply.Requests+r.Refresh.Requests+r.Destroy.Requests, max(r.Apply.Connections, r.Refresh.Connections), r.Repeats)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if _, err := w.Write([]byte(t.String())); err != nil {

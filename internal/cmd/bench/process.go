@@ -11,8 +11,8 @@ import (
 
 // A sample is one run of a command.
 type sample struct {
-	took, cpu             time.Duration
-	peak                  int64 // bytes
+	took, cpu, provider   time.Duration // provider: the part of cpu that the provider used
+	peak                  int64         // bytes
 	requests, connections int
 }
 
@@ -23,6 +23,7 @@ func median(samples []sample) Measure {
 		Seconds:     m.took.Seconds(),
 		Spread:      (samples[len(samples)-1].took - samples[0].took).Seconds() / m.took.Seconds(),
 		CPUSeconds:  m.cpu.Seconds(),
+		Provider:    m.provider.Seconds(),
 		Requests:    m.requests,
 		Connections: m.connections,
 	}
