@@ -3,15 +3,16 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"log"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/provider"
 )
@@ -22,17 +23,21 @@ var version = "dev"
 func main() {
 	debugged := flag.Bool("debug", false, "wait for a debugger and print how to have Terraform use this process")
 	flag.Parse()
-	if err := quiet(os.Environ(), os.Setenv); err != nil {
+	logged := wantsLog(os.Environ())
+	if err := setDefaults(logged); err != nil {
 		log.Fatal(err)
 	}
-	serve, finish := provider.New(version)
-	if !*debugged {
+	server, finish, err := provider.New(version, logged)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var options []tf6server.ServeOpt
+	if *debugged {
+		options = append(options, tf6server.WithManagedDebug())
+	} else {
 		go endWith(os.Getppid(), finish)
 	}
-	err := providerserver.Serve(context.Background(), serve, providerserver.ServeOpts{
-		Address: provider.Address,
-		Debug:   *debugged,
-	})
+	err = tf6server.Serve(provider.Address, func() tfprotov6.ProviderServer { return server }, options...)
 	finish()
 	if err != nil {
 		log.Fatal(err)
@@ -51,11 +56,21 @@ func endWith(parent int, finish func()) {
 	}
 }
 
-// quiet switches the SDK's log off where nobody has asked for a log: the SDK
-// writes several lines for each call, and Terraform parses them.
-func quiet(environ []string, setenv func(name, value string) error) error {
-	if slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "TF_LOG") }) {
-		return nil
+// wantsLog reports whether anybody has asked for a log.
+func wantsLog(environ []string) bool {
+	return slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "TF_LOG") })
+}
+
+// setDefaults makes a short run fast, in what the environment leaves open.
+func setDefaults(logged bool) error {
+	// Garbage is collected less often, as long as that takes no memory that counts.
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(24 << 20)
 	}
-	return setenv("TF_LOG_SDK", "OFF")
+	// The SDK writes several lines for each call, and Terraform parses them.
+	if !logged {
+		return os.Setenv("TF_LOG_SDK", "OFF")
+	}
+	return nil
 }

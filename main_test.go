@@ -7,25 +7,32 @@ import (
 	"testing"
 )
 
-func TestQuiet(t *testing.T) {
-	for environ, want := range map[string]string{
-		"":                                   "TF_LOG_SDK=OFF",
-		"HOME=/ PATH=/bin":                   "TF_LOG_SDK=OFF",
-		"TF_LOG=TRACE":                       "",
-		"TF_LOG_CORE=INFO":                   "",
-		"TF_LOG_PROVIDER=DEBUG":              "",
-		"TF_LOG_SDK=WARN":                    "",
-		"TF_LOG_SDK_FRAMEWORK=DEBUG HOME=/":  "",
-		"TF_LOG_PROVIDER_FLAME=TRACE HOME=/": "",
+func TestWantsLog(t *testing.T) {
+	for environ, want := range map[string]bool{
+		"":                                   false,
+		"HOME=/ PATH=/bin":                   false,
+		"TF_LOG=TRACE":                       true,
+		"TF_LOG_CORE=INFO":                   true,
+		"TF_LOG_PROVIDER=DEBUG":              true,
+		"TF_LOG_SDK=WARN":                    true,
+		"TF_LOG_SDK_FRAMEWORK=DEBUG HOME=/":  true,
+		"TF_LOG_PROVIDER_FLAME=TRACE HOME=/": true,
 	} {
-		got := ""
-		err := quiet(strings.Fields(environ), func(name, value string) error {
-			got = name + "=" + value
-			return nil
-		})
-		if err != nil || got != want {
-			t.Errorf("%q: set %q (%v), want %q", environ, got, err, want)
+		if got := wantsLog(strings.Fields(environ)); got != want {
+			t.Errorf("%q: %v", environ, got)
 		}
+	}
+}
+
+// The SDK's log is off, unless anybody has asked for one, then it is as ever.
+func TestDefaults(t *testing.T) {
+	t.Setenv("GOGC", "100")
+	t.Setenv("TF_LOG_SDK", "")
+	if err := setDefaults(true); err != nil || os.Getenv("TF_LOG_SDK") != "" {
+		t.Errorf("with a log: TF_LOG_SDK is %q (%v)", os.Getenv("TF_LOG_SDK"), err)
+	}
+	if err := setDefaults(false); err != nil || os.Getenv("TF_LOG_SDK") != "OFF" {
+		t.Errorf("without a log: TF_LOG_SDK is %q (%v)", os.Getenv("TF_LOG_SDK"), err)
 	}
 }
 

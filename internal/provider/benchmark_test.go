@@ -3,8 +3,6 @@ package provider
 import (
 	"testing"
 
-	"github.com/hashicorp/terraform-plugin-go/tftypes"
-
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
@@ -17,11 +15,7 @@ func BenchmarkSession(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(fake.Close)
-	run, err := newProtocolRun(b.Context(), map[string]tftypes.Value{
-		"endpoint": tftypes.NewValue(tftypes.String, fake.URL()),
-		"user":     tftypes.NewValue(tftypes.String, flametest.User),
-		"password": tftypes.NewValue(tftypes.String, flametest.Password),
-	})
+	run, err := newProtocolRun(b.Context(), flameArguments(fake))
 	if err != nil {
 		b.Fatal(err)
 	}

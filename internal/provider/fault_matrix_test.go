@@ -691,12 +691,8 @@ func diagnosticsText(diags []*tfprotov6.Diagnostic) string {
 // prepare does what comes before the operation, with an API that is well. before
 // is the token that there is by then, if there is one.
 func (c *faultCell) prepare(ctx context.Context, fake *flametest.Server, file string) (operate func() (faultOutcome, error), before string, err error) {
-	arguments := map[string]tftypes.Value{
-		"endpoint":    tftypes.NewValue(tftypes.String, fake.URL()),
-		"user":        tftypes.NewValue(tftypes.String, flametest.User),
-		"password":    tftypes.NewValue(tftypes.String, flametest.Password),
-		"max_retries": tftypes.NewValue(tftypes.Number, faultRetries),
-	}
+	arguments := flameArguments(fake)
+	arguments["max_retries"] = tftypes.NewValue(tftypes.Number, faultRetries)
 	run, err := newProtocolRun(ctx, arguments)
 	if err != nil {
 		return nil, "", err

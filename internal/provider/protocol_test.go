@@ -5,15 +5,11 @@ import (
 	"errors"
 	"time"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
-)
 
-type protocolServer interface {
-	tfprotov6.ProviderServer
-	tfprotov6.ActionServer
-}
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
 
 // A protocolRun is one run of Terraform over one configured provider, without
 // Terraform: it sends the requests that Terraform sends.
@@ -23,13 +19,9 @@ type protocolRun struct {
 }
 
 func newProtocolRun(ctx context.Context, arguments map[string]tftypes.Value) (*protocolRun, error) {
-	server, err := providerserver.NewProtocol6WithError(&flameProvider{version: "test", now: newClock().Now, backoffCap: time.Millisecond})()
+	server, err := newServer(&flameProvider{version: "test", now: newClock().Now, backoffCap: time.Millisecond}, false)
 	if err != nil {
 		return nil, err
-	}
-	complete, ok := server.(protocolServer)
-	if !ok {
-		return nil, errors.New("the provider serves no actions")
 	}
 	schemas, err := server.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
 	if err != nil {
@@ -47,9 +39,18 @@ func newProtocolRun(ctx context.Context, arguments map[string]tftypes.Value) (*p
 		return nil, errors.New(diagnosticsText(configured.Diagnostics))
 	}
 	return &protocolRun{
-		complete,
+		server,
 		schemas.ResourceSchemas[sessionType].Block, schemas.EphemeralResourceSchemas[sessionType].Block, schemas.ActionSchemas[sessionType+"_revoke"].Schema.Block,
 	}, nil
+}
+
+// flameArguments is the provider block of one that signs in at the fake.
+func flameArguments(fake *flametest.Server) map[string]tftypes.Value {
+	return map[string]tftypes.Value{
+		"endpoint": tftypes.NewValue(tftypes.String, fake.URL()),
+		"user":     tftypes.NewValue(tftypes.String, flametest.User),
+		"password": tftypes.NewValue(tftypes.String, flametest.Password),
+	}
 }
 
 const sessionType = "flame_session"

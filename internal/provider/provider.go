@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 )
 
 // Address is where the registries have the provider.
@@ -34,10 +35,13 @@ var (
 
 // New gives the provider of a version, which is part of the User-Agent, and
 // what must be called when it is no longer served: it revokes the ephemeral
-// sessions that Terraform has not closed, as it does not where a run fails.
-func New(version string) (serve func() provider.Provider, finish func()) {
+// sessions that Terraform has not closed, as it does not where a run fails. An
+// error is a defect of this package. Unless it is logged, the calls of which
+// there are many write no lines.
+func New(version string, logged bool) (server tfprotov6.ProviderServer, finish func(), err error) {
 	p := &flameProvider{version: version, now: time.Now}
-	return func() provider.Provider { return p }, p.ephemerals.revoke
+	server, err = newServer(p, logged)
+	return server, p.ephemerals.revoke, err
 }
 
 type flameProvider struct {

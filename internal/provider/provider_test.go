@@ -156,8 +156,7 @@ func TestUserAgent(t *testing.T) {
 // is marked so.
 func TestSchemas(t *testing.T) {
 	ctx := context.Background()
-	serve, _ := New("test")
-	p := serve()
+	p := &flameProvider{version: "test"}
 	var ps provider.SchemaResponse
 	p.Schema(ctx, provider.SchemaRequest{}, &ps)
 	if diags := ps.Schema.ValidateImplementation(ctx); diags.HasError() {

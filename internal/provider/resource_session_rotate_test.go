@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
@@ -41,7 +40,9 @@ func (c *clock) forward(d time.Duration) func() {
 // factories serves the provider within the test, with its clock.
 func factories(c *clock) map[string]func() (tfprotov6.ProviderServer, error) {
 	return map[string]func() (tfprotov6.ProviderServer, error){
-		"flame": providerserver.NewProtocol6WithError(&flameProvider{version: "test", now: c.Now}),
+		"flame": func() (tfprotov6.ProviderServer, error) {
+			return newServer(&flameProvider{version: "test", now: c.Now}, false)
+		},
 	}
 }
 

@@ -1,0 +1,88 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"weak"
+
+	"github.com/hashicorp/terraform-plugin-log/tflogtest"
+	"github.com/hashicorp/terraform-plugin-log/tfsdklogtest"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// A provider that serves many sessions must not grow with each call: of what
+// comes with one, nothing is kept when it has been answered.
+func TestCallsLeaveNothingBehind(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	run, err := newProtocolRun(t.Context(), flameArguments(fake))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type key struct{}
+	type loggers [1 << 10]byte
+	var session heldSession
+	kept := map[string]weak.Pointer[loggers]{}
+	for _, step := range []struct {
+		name string
+		call func(context.Context) (heldSession, error)
+	}{
+		{"create", run.create},
+		{"read", func(ctx context.Context) (heldSession, error) { return run.read(ctx, session) }},
+		{"destroy", func(ctx context.Context) (heldSession, error) { return run.destroy(ctx, session) }},
+	} {
+		value := &loggers{}
+		kept[step.name] = weak.Make(value)
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, value))
+		held, err := step.call(ctx)
+		cancel()
+		if err != nil || len(held.diags) > 0 {
+			t.Fatal(step.name, err, diagnosticsText(held.diags))
+		}
+		session = held
+	}
+
+	runtime.GC()
+	runtime.GC() // a pool keeps things over one collection
+	for name, pointer := range kept {
+		if pointer.Value() != nil {
+			t.Errorf("the context of a %s is kept", name)
+		}
+	}
+	runtime.KeepAlive(run)
+}
+
+// With a log asked for, the framework and the provider write all that they have
+// to say; else nothing is handed to any logger.
+func TestServerLogs(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	run, err := newProtocolRun(t.Context(), flameArguments(fake))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet, ok := run.protocolServer.(server)
+	if !ok || quiet.logged {
+		t.Fatalf("the provider is served by %T", run.protocolServer)
+	}
+	session, err := run.create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, logged := range []bool{true, false} {
+		run.protocolServer = server{quiet.protocolServer, logged}
+		var own, sdk bytes.Buffer
+		ctx := tfsdklogtest.RootLogger(tflogtest.RootLogger(t.Context(), &own), &sdk)
+		if _, err := run.read(ctx, session); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(own.String(), "Flame answered"); got != logged {
+			t.Errorf("logged: %v, the provider wrote %q", logged, own.String())
+		}
+		if got := strings.Contains(sdk.String(), "Calling provider defined Resource Read"); got != logged {
+			t.Errorf("logged: %v, the framework wrote %q", logged, sdk.String())
+		}
+	}
+}
