@@ -86,24 +86,32 @@ var commands = [...][]string{
 }
 
 func (b *bench) run(ctx context.Context, counts, latencies []string, out string) error {
-	rows, err := b.rows(counts, latencies)
-	if err != nil {
-		return err
-	}
-	// In rounds, so that a machine that is slow for a while is so to all alike.
+	var rows []Row
 	started := time.Now()
-	for round := range b.repeats {
-		for i := range rows {
-			if round > 0 && time.Since(started)+rows[i].took > b.budget {
-				continue
-			}
-			if err := b.measure(ctx, &rows[i]); err != nil {
-				return err
+	for _, c := range counts {
+		count, err := strconv.Atoi(c)
+		if err != nil {
+			return err
+		}
+		group, err := b.rows(count, latencies)
+		if err != nil {
+			return err
+		}
+		// In rounds, so that a machine that is slow for a while is so to all alike.
+		for round := range b.repeats {
+			for i := range group {
+				if round > 0 && time.Since(started)+group[i].took > b.budget {
+					continue
+				}
+				if err := b.measure(ctx, &group[i]); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	for i := range rows {
-		rows[i].summarize()
+		for i := range group {
+			group[i].summarize()
+		}
+		rows = append(rows, group...)
 	}
 	if err := print(rows); err != nil {
 		return err
@@ -118,28 +126,21 @@ func (b *bench) run(ctx context.Context, counts, latencies []string, out string)
 	return os.WriteFile(out, append(content, '\n'), 0o644)
 }
 
-// rows lists what is to be measured: for each number the floor first.
-func (b *bench) rows(counts, latencies []string) ([]Row, error) {
-	var rows []Row
-	for _, c := range counts {
-		count, err := strconv.Atoi(c)
+// rows lists what is to be measured of a number, the floor first.
+func (b *bench) rows(count int, latencies []string) ([]Row, error) {
+	rows := []Row{{Resource: floor, Count: count}}
+	if b.random != "" {
+		rows = append(rows, Row{Resource: "random_id", provider: b.random, Count: count})
+	}
+	for _, l := range latencies {
+		latency, err := time.ParseDuration(l)
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, Row{Resource: floor, Count: count})
-		if b.random != "" {
-			rows = append(rows, Row{Resource: "random_id", provider: b.random, Count: count})
+		if b.restful != "" {
+			rows = append(rows, Row{Resource: "restful_operation", provider: b.restful, Count: count, Latency: latency})
 		}
-		for _, l := range latencies {
-			latency, err := time.ParseDuration(l)
-			if err != nil {
-				return nil, err
-			}
-			if b.restful != "" {
-				rows = append(rows, Row{Resource: "restful_operation", provider: b.restful, Count: count, Latency: latency})
-			}
-			rows = append(rows, Row{Resource: "flame_session", provider: b.provider, Count: count, Latency: latency})
-		}
+		rows = append(rows, Row{Resource: "flame_session", provider: b.provider, Count: count, Latency: latency})
 	}
 	return rows, nil
 }
@@ -281,16 +282,16 @@ func (w *workspace) command(ctx context.Context, args ...string) (sample, error)
 	out, err := cmd.CombinedOutput()
 	s := sample{took: time.Since(started)}
 	s.provider, s.peak = watched()
-	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if err != nil {
 		return s, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 	}
+	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	s.requests, s.connections = len(w.fake.Journal())-requests, w.fake.Connections()-connections
 	return s, nil
 }
 
 func print(rows []Row) error {
-	fmt.Printf("%s/%s, %d cores. Medians; × is the ratio to as many %s; ± is (slowest - fastest) / median.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), floor)
+	fmt.Printf("%s/%s, %d cores. Medians; × is the ratio to as many %s; ± is (slowest - fastest) / median, of the repeats.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), floor)
 	var t strings.Builder
 	fmt.Fprintln(&t, "resource\tcount\tlatency\tapply\t×\t±\trefresh\t×\t±\tdestroy\t×\t±\tCPU\tprovider CPU\tprovider peak\trequests\tconnections\trepeats\t")
 	var base Row
