@@ -18,7 +18,7 @@ type protocolServer interface {
 // server serves a provider to Terraform. The calls of which there are many get
 // contexts of their own where nobody reads a log: the framework keeps every
 // context until the process ends, with the loggers and buffers that belong to it
-// (6 KB a call), and writes lines to loggers that throw them away.
+// (30 KB a session), and writes lines to loggers that throw them away.
 type server struct {
 	protocolServer
 	logged bool

@@ -301,7 +301,11 @@ func print(rows []Row) error {
 		}
 		fmt.Fprintf(&t, "%s\t%d\t%s\t", r.Resource, r.Count, r.Latency)
 		for _, pair := range [][2]Measure{{r.Apply, base.Apply}, {r.Refresh, base.Refresh}, {r.Destroy, base.Destroy}} {
-			fmt.Fprintf(&t, "%.2f s\t%.2f\t%.0f %%\t", pair[0].Seconds, pair[0].Seconds/pair[1].Seconds, 100*pair[0].Spread)
+			spread := "unknown"
+			if r.Repeats > 1 {
+				spread = fmt.Sprintf("%.0f %%", 100*pair[0].Spread)
+			}
+			fmt.Fprintf(&t, "%.2f s\t%.2f\t%s\t", pair[0].Seconds, pair[0].Seconds/pair[1].Seconds, spread)
 		}
 		fmt.Fprintf(&t, "%.2f s\t%.2f s\t%.1f MB\t%d\t%d\t%d\t\n", r.Apply.CPUSeconds+r.Refresh.CPUSeconds+r.Destroy.CPUSeconds,
 			r.Apply.Provider+r.Refresh.Provider+r.Destroy.Provider, float64(r.PeakBytes)/1e6,
