@@ -1,8 +1,10 @@
 package main
 
 import (
+	"math"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -24,15 +26,24 @@ func TestWantsLog(t *testing.T) {
 	}
 }
 
-// The SDK's log is off, unless anybody has asked for one, then it is as ever.
-func TestDefaults(t *testing.T) {
-	t.Setenv("GOGC", "100")
+// What a user has set in the environment for the garbage collector holds.
+func TestQuicken(t *testing.T) {
 	t.Setenv("TF_LOG_SDK", "")
-	if err := setDefaults(true); err != nil || os.Getenv("TF_LOG_SDK") != "" {
-		t.Errorf("with a log: TF_LOG_SDK is %q (%v)", os.Getenv("TF_LOG_SDK"), err)
+	t.Setenv("GOGC", "100")
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
+	if err := quicken(); err != nil || os.Getenv("TF_LOG_SDK") != "OFF" {
+		t.Errorf("TF_LOG_SDK is %q (%v)", os.Getenv("TF_LOG_SDK"), err)
 	}
-	if err := setDefaults(false); err != nil || os.Getenv("TF_LOG_SDK") != "OFF" {
-		t.Errorf("without a log: TF_LOG_SDK is %q (%v)", os.Getenv("TF_LOG_SDK"), err)
+	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+		t.Errorf("with GOGC set, the memory limit is %d", got)
+	}
+	t.Setenv("GOGC", "")
+	if err := quicken(); err != nil || debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		t.Errorf("without GOGC, there is no memory limit (%v)", err)
 	}
 }
 
