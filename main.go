@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"time"
@@ -69,8 +70,25 @@ func quicken() error {
 	// Garbage is collected less often, as long as that takes no memory that counts.
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(400)
-		debug.SetMemoryLimit(24 << 20)
+		debug.SetMemoryLimit(memoryLimit(0))
+		go limitMemory()
 	}
 	// The SDK writes several lines for each call, and Terraform parses them.
 	return os.Setenv("TF_LOG_SDK", "OFF")
+}
+
+// limitMemory keeps the limit above what is alive. One that is not would have the
+// collector run all the time.
+func limitMemory() {
+	alive := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	for range time.Tick(time.Second) {
+		metrics.Read(alive)
+		debug.SetMemoryLimit(memoryLimit(alive[0].Value.Uint64()))
+	}
+}
+
+// memoryLimit is 24 MB, half of which the runtime takes, up to some 6,000
+// sessions, and then leaves room for as much garbage as there is alive.
+func memoryLimit(alive uint64) int64 {
+	return max(24<<20, 10<<20+2*int64(alive)) //nolint:gosec // no machine has so much memory
 }

@@ -41,9 +41,15 @@ func TestQuicken(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
 		t.Errorf("with GOGC set, the memory limit is %d", got)
 	}
-	t.Setenv("GOGC", "")
-	if err := quicken(); err != nil || debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		t.Errorf("without GOGC, there is no memory limit (%v)", err)
+}
+
+// Garbage has room in little memory, and in more where more is alive.
+func TestMemoryLimit(t *testing.T) {
+	const mb = 1 << 20
+	for alive, want := range map[uint64]int64{0: 24 * mb, 3 * mb: 24 * mb, 7 * mb: 24 * mb, 10 * mb: 30 * mb, 1000 * mb: 2010 * mb} {
+		if got := memoryLimit(alive); got != want {
+			t.Errorf("%d MB alive: %d MB", alive/mb, got/mb)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -10,8 +11,8 @@ import (
 // of a user; revoking it for one would then break the others.
 type sessions struct {
 	mu        sync.Mutex
-	holders   map[heldToken]map[string]bool // the sessions that hold a token, by their marks
-	refreshed map[string]bool               // by mark
+	holders   map[heldToken][]string // the marks of the sessions that hold a token
+	refreshed map[string]bool        // by mark
 	turns     map[account]*turn
 }
 
@@ -20,7 +21,7 @@ type heldToken struct{ endpoint, token string }
 type account struct{ endpoint, user string }
 
 func newSessions() *sessions {
-	return &sessions{holders: map[heldToken]map[string]bool{}, refreshed: map[string]bool{}, turns: map[account]*turn{}}
+	return &sessions{holders: map[heldToken][]string{}, refreshed: map[string]bool{}, turns: map[account]*turn{}}
 }
 
 // A turn is when sessions of a user are being opened, or being revoked.
@@ -76,10 +77,9 @@ func (s *sessions) end(t *turn) {
 func (s *sessions) hold(t heldToken, mark string) (shared bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holders[t] == nil {
-		s.holders[t] = map[string]bool{}
+	if !slices.Contains(s.holders[t], mark) {
+		s.holders[t] = append(s.holders[t], mark)
 	}
-	s.holders[t][mark] = true
 	return len(s.holders[t]) > 1
 }
 
@@ -88,8 +88,13 @@ func (s *sessions) hold(t heldToken, mark string) (shared bool) {
 func (s *sessions) release(t heldToken, mark string) (shared bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.holders[t], mark)
-	return len(s.holders[t]) > 0
+	others := slices.DeleteFunc(s.holders[t], func(holder string) bool { return holder == mark })
+	if len(others) == 0 {
+		delete(s.holders, t)
+		return false
+	}
+	s.holders[t] = others
+	return true
 }
 
 func (s *sessions) setRefreshed(mark string) {
