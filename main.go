@@ -87,8 +87,8 @@ func limitMemory() {
 	}
 }
 
-// memoryLimit is 24 MB, half of which the runtime takes, up to some 6,000
-// sessions, and then leaves room for as much garbage as there is alive.
+// memoryLimit is 24 MB, of which the runtime takes ten, up to some 5,000 sessions,
+// and then leaves room for as much garbage as there is alive.
 func memoryLimit(alive uint64) int64 {
 	return max(24<<20, 10<<20+2*int64(alive)) //nolint:gosec // no machine has so much memory
 }
