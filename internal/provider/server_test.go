@@ -86,3 +86,31 @@ func TestServerLogs(t *testing.T) {
 		}
 	}
 }
+
+// A call ends when its caller's context does, with a context of its own too.
+func TestCallsEndWithTheirCaller(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	run, err := newProtocolRun(t.Context(), flameArguments(fake))
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := run.create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.Reset()
+	fake.Script(flametest.OpCheck, flametest.Fault{Hang: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	go func() {
+		_ = fake.Await(ctx, flametest.OpCheck, 1) // it fails where the call ends first
+		cancel()
+	}()
+	held, err := run.read(ctx, session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := diagnosticsText(held.diags); !strings.Contains(got, "interrupted") || held.token != session.token {
+		t.Errorf("the token is kept: %v; the diagnostics are %q", held.token == session.token, got)
+	}
+}
