@@ -48,7 +48,7 @@ func TestSession(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := start(t, test.fake, flame.Config{})
 			session := h.open()
-			h.wantLive(session.Token)
+			h.wantLive(session.Token.Reveal())
 			if !test.userID.MatchString(session.UserID) {
 				t.Errorf("user id %q does not match %s", session.UserID, test.userID)
 			}
@@ -61,7 +61,7 @@ func TestSession(t *testing.T) {
 					t.Errorf("check: %v, %v", alive, err)
 				}
 			}
-			h.wantLive(session.Token)
+			h.wantLive(session.Token.Reveal())
 
 			if gone, err := h.client.Revoke(t.Context(), h.endpoint, session.Token); gone || err != nil {
 				t.Errorf("revoke: %v, %v", gone, err)
@@ -105,11 +105,11 @@ func TestRequests(t *testing.T) {
 		var tokens []string
 		for range 2 {
 			session := h.open()
-			tokens = append(tokens, session.Token, session.Token)
-			if err := h.call(t.Context(), flame.OpCheck, session.Token); err != nil {
+			tokens = append(tokens, session.Token.Reveal(), session.Token.Reveal())
+			if err := h.call(t.Context(), flame.OpCheck, session.Token.Reveal()); err != nil {
 				t.Fatal(err)
 			}
-			if err := h.call(t.Context(), flame.OpRevoke, session.Token); err != nil {
+			if err := h.call(t.Context(), flame.OpRevoke, session.Token.Reveal()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -181,15 +181,15 @@ func TestOpenCredentials(t *testing.T) {
 	} {
 		user := "user-" + password
 		h := start(t, flametest.Config{Users: map[string]string{user: password}}, flame.Config{})
-		session, err := h.client.Open(t.Context(), h.endpoint, user, password)
+		session, err := h.client.Open(t.Context(), h.endpoint, flame.Credentials{User: user, Password: flame.NewPassword(password)})
 		if err != nil {
 			t.Errorf("%q: %v", password, err)
 		}
-		h.wantLive(session.Token)
+		h.wantLive(session.Token.Reveal())
 		if session.Email != "" {
 			t.Errorf("%q: email %q", password, session.Email)
 		}
-		_, err = h.client.Open(t.Context(), h.endpoint, user, password+"x")
+		_, err = h.client.Open(t.Context(), h.endpoint, flame.Credentials{User: user, Password: flame.NewPassword(password + "x")})
 		if !errors.Is(err, flame.ErrUnauthorized) {
 			t.Errorf("%q: a wrong password gives %v", password, err)
 		}
@@ -210,7 +210,7 @@ func TestStatuses(t *testing.T) {
 				t.Run(fmt.Sprintf("%s %d with %d retries", methods[op], status, retries), func(t *testing.T) {
 					t.Parallel()
 					h := start(t, flametest.Config{}, flame.Config{MaxRetries: retries})
-					token := h.open().Token
+					token := h.open().Token.Reveal()
 					h.Reset()
 					h.attempts.reset()
 					h.Always(fakeOp[op], &flametest.Fault{Status: status, Body: "<html>", Header: http.Header{"X-Request-Id": {"req-1"}}})
@@ -256,15 +256,15 @@ func TestStatuses(t *testing.T) {
 					if !errors.As(err, &e) {
 						t.Fatalf("got %v, want an Error", err)
 					}
-					if e.Op != op || !errors.Is(err, reason) || e.Status != status || e.RequestID != "req-1" || e.Expired || e.Wait != 0 {
+					if e.Op != op || !errors.Is(err, reason) || e.Status != status || e.RequestID != "req-1" || e.DeadlineExceeded || e.Wait != 0 {
 						t.Errorf("got %+v", *e)
 					}
 					if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("%v blames the context", err)
 					}
 					// A gateway's error means that Flame may have worked all the same.
-					if maybe := op == flame.OpOpen && (status == 502 || status == 504); e.MaybeOpened != maybe {
-						t.Errorf("may have opened a session: %v", e.MaybeOpened)
+					if maybe := op == flame.OpOpen && (status == 502 || status == 504); (e.Lost > 0) != maybe {
+						t.Errorf("may have opened a session: %v", (e.Lost > 0))
 					}
 				})
 			}
@@ -308,7 +308,7 @@ func TestTokenStatuses(t *testing.T) {
 			if test.op == flame.OpRevoke {
 				call = h.client.Revoke
 			}
-			got, err := call(t.Context(), h.endpoint, "tok")
+			got, err := call(t.Context(), h.endpoint, flame.NewToken("tok"))
 			if got != test.want || (err != nil) != test.err {
 				t.Errorf("got %v, %v; want %v, error: %v", got, err, test.want, test.err)
 			}
@@ -321,20 +321,20 @@ func TestAccessTokenThatDoesNotHelp(t *testing.T) {
 	h := start(t, flametest.Config{}, flame.Config{})
 	first, second := h.open(), h.open()
 	h.Script(flametest.OpClose, flametest.Fault{Status: 400}, flametest.Fault{Status: 400})
-	if err := h.call(t.Context(), flame.OpRevoke, first.Token); !errors.Is(err, flame.ErrStatus) {
+	if err := h.call(t.Context(), flame.OpRevoke, first.Token.Reveal()); !errors.Is(err, flame.ErrStatus) {
 		t.Errorf("got %v", err)
 	}
-	if err := h.call(t.Context(), flame.OpRevoke, second.Token); err != nil {
+	if err := h.call(t.Context(), flame.OpRevoke, second.Token.Reveal()); err != nil {
 		t.Error(err)
 	}
-	h.wantLive(first.Token)
+	h.wantLive(first.Token.Reveal())
 	var bodies []string
 	for _, request := range h.Journal() {
 		if request.Op == flametest.OpClose {
 			bodies = append(bodies, string(request.Body))
 		}
 	}
-	if got, want := fmt.Sprintf("%q", bodies), fmt.Sprintf("%q", []string{"", `{"access_token":"` + first.Token + `"}`, ""}); got != want {
+	if got, want := fmt.Sprintf("%q", bodies), fmt.Sprintf("%q", []string{"", `{"access_token":"` + first.Token.Reveal() + `"}`, ""}); got != want {
 		t.Errorf("bodies %s, want %s", got, want)
 	}
 }
@@ -345,7 +345,7 @@ func TestAccessTokenIsLearnedPerAPI(t *testing.T) {
 	other := start(t, flametest.Config{}, flame.Config{})
 	other.client = wants.client
 	for _, h := range []*harness{wants, other, wants} {
-		token := h.open().Token
+		token := h.open().Token.Reveal()
 		if err := h.call(t.Context(), flame.OpRevoke, token); err != nil {
 			t.Error(err)
 		}
@@ -377,12 +377,12 @@ func TestOpenWithoutSession(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := start(t, flametest.Config{}, flame.Config{MaxRetries: 5})
 			h.Script(flametest.OpOpen, test.fault)
-			session, err := h.client.Open(t.Context(), h.endpoint, flametest.User, flametest.Password)
+			session, err := h.client.Open(t.Context(), h.endpoint, credentials)
 			var e *flame.Error
 			if !errors.As(err, &e) || !errors.Is(err, test.reason) || session != (flame.Session{}) {
 				t.Fatalf("got %v, want %v", err, test.reason)
 			}
-			if !e.MaybeOpened || e.TokenRevoked || e.Status/100 != 2 || e.RequestID == "" {
+			if !(e.Lost > 0) || e.TokenRevoked || e.Status/100 != 2 || e.RequestID == "" {
 				t.Errorf("got %+v", *e)
 			}
 			h.wantCount(flame.OpOpen, 1)
@@ -399,7 +399,7 @@ func TestBodyOfOneMiB(t *testing.T) {
 	}
 	h := start(t, flametest.Config{}, flame.Config{})
 	h.Script(flametest.OpOpen, flametest.Fault{Body: body(1 << 20)}, flametest.Fault{Body: body(1<<20 + 1)})
-	if session := h.open(); session.Token != "tok" {
+	if session := h.open(); session.Token.Reveal() != "tok" {
 		t.Errorf("got %+v", session)
 	}
 	if err := h.call(t.Context(), flame.OpOpen, ""); !errors.Is(err, flame.ErrTooLarge) {
@@ -444,12 +444,12 @@ func TestUnusableToken(t *testing.T) {
 				h.Always(flametest.OpClose, &flametest.Fault{Status: test.refused})
 			}
 			h.endpoint = parse(t, marking(t, h.URL(), test.mark))
-			session, err := h.client.Open(t.Context(), h.endpoint, flametest.User, flametest.Password)
+			session, err := h.client.Open(t.Context(), h.endpoint, credentials)
 			var e *flame.Error
 			if !errors.As(err, &e) || !errors.Is(err, flame.ErrTokenUnusable) || session != (flame.Session{}) {
 				t.Fatalf("got %v", err)
 			}
-			if e.TokenRevoked != test.revoked || e.MaybeOpened == test.revoked {
+			if e.TokenRevoked != test.revoked || (e.Lost > 0) == test.revoked {
 				t.Errorf("got %+v", *e)
 			}
 			live := 1
@@ -469,7 +469,7 @@ func TestUnusableToken(t *testing.T) {
 		h.endpoint = parse(t, marking(t, h.URL(), " "))
 		err := h.call(t.Context(), flame.OpOpen, "")
 		var e *flame.Error
-		if !errors.As(err, &e) || !e.TokenRevoked || !e.MaybeOpened {
+		if !errors.As(err, &e) || !e.TokenRevoked || !(e.Lost > 0) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -546,7 +546,7 @@ func TestCancelledOpenDeliversItsToken(t *testing.T) {
 			}
 			ended := make(chan result)
 			go func() {
-				session, err := h.client.Open(ctx, h.endpoint, flametest.User, flametest.Password)
+				session, err := h.client.Open(ctx, h.endpoint, credentials)
 				ended <- result{session, err}
 			}()
 			if err := h.Await(t.Context(), flametest.OpOpen, 1); err != nil {
@@ -558,7 +558,7 @@ func TestCancelledOpenDeliversItsToken(t *testing.T) {
 			if r.err != nil {
 				t.Errorf("TLS %v, carried out %v: %v", fake.TLS, carryOut, r.err)
 			}
-			h.wantLive(r.session.Token)
+			h.wantLive(r.session.Token.Reveal())
 		}
 	}
 }
@@ -567,7 +567,7 @@ func TestCancelEndsOtherRequestsAtOnce(t *testing.T) {
 	for _, fake := range []flametest.Config{{}, {TLS: true}} {
 		for _, op := range []flame.Operation{flame.OpCheck, flame.OpRevoke} {
 			h := start(t, fake, flame.Config{MaxRetries: 5})
-			token := h.open().Token
+			token := h.open().Token.Reveal()
 			h.Always(fakeOp[op], &flametest.Fault{Hang: true})
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error)
@@ -591,13 +591,13 @@ func TestObserve(t *testing.T) {
 	h.Script(flametest.OpOpen, flametest.Fault{Status: 503, Header: named("a")}, flametest.Fault{Drop: true}, flametest.Fault{Header: named("b")})
 	h.Script(flametest.OpCheck, flametest.Fault{Status: 403, Header: named("c")})
 	h.Script(flametest.OpClose, flametest.Fault{Header: named("d")})
-	token := h.open().Token
+	token := h.open().Token.Reveal()
 	for _, op := range []flame.Operation{flame.OpCheck, flame.OpRevoke} {
 		if err := h.call(t.Context(), op, token); err != nil {
 			t.Fatal(err)
 		}
 	}
-	id := flame.SessionID(token)
+	id := flame.NewToken(token).SessionID()
 	host := strings.Split(h.URL(), "/")[2]
 	want := []flame.Attempt{
 		{Method: "POST", Host: host, Path: "/api/v1/sessions", Number: 1, Status: 503, RequestID: "a", Err: flame.ErrStatus},
@@ -630,17 +630,17 @@ func TestObservedErrorDoesNotChange(t *testing.T) {
 	server.Always(flametest.OpOpen, &flametest.Fault{Status: 502})
 	var readers sync.WaitGroup
 	client := flame.New(flame.Config{
-		MaxRetries: 3, BackoffCap: time.Nanosecond,
+		MaxRetries: 3, FirstBackoff: time.Nanosecond,
 		Observe: func(_ context.Context, attempt flame.Attempt) {
 			var e *flame.Error
-			if !errors.As(attempt.Err, &e) || e.Tries != attempt.Number {
+			if !errors.As(attempt.Err, &e) || e.Attempts != attempt.Number {
 				t.Errorf("observed %+v", attempt)
 			}
 			readers.Go(func() { _ = fmt.Sprintf("%+v", *e) }) // the race detector watches
 		},
 	})
 	t.Cleanup(client.CloseIdleConnections)
-	if _, err := client.Open(t.Context(), server.endpoint, flametest.User, flametest.Password); err == nil {
+	if _, err := client.Open(t.Context(), server.endpoint, credentials); err == nil {
 		t.Error("no error")
 	}
 	readers.Wait()
@@ -679,7 +679,7 @@ func TestErrorText(t *testing.T) {
 
 func TestAuthorizationHeader(t *testing.T) {
 	// As on the vendor's page.
-	if got, want := flame.AuthorizationHeader("ULzr7GuYA6iyo9EyiFrf"), "Token token=ULzr7GuYA6iyo9EyiFrf"; got != want {
+	if got, want := flame.AuthorizationHeader(flame.NewToken("ULzr7GuYA6iyo9EyiFrf")), "Token token=ULzr7GuYA6iyo9EyiFrf"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

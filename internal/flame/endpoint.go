@@ -11,18 +11,14 @@ import (
 // page on authentication.
 const DefaultEndpoint = "https://pull.flameanalytics.com/api/v1"
 
-// Endpoint is the base URL of a Flame API, path included. Spellings that differ
-// in the case of scheme and host, in a default port or in slashes at the end give
-// equal strings. The zero value is no endpoint; make one with [ParseEndpoint].
-type Endpoint struct {
-	base          *url.URL
-	sessions      string
-	organizations string
-}
+// Endpoint is the base URL of a Flame API, path included, as [ParseEndpoint]
+// normalizes it. Endpoints compare with ==. The zero value is no endpoint.
+type Endpoint struct{ scheme, host, path, rawPath string }
 
-// ParseEndpoint reads an absolute http or https URL without user info, query
-// or fragment. Its errors say what is wrong without repeating the value, which
-// may hold a password.
+// ParseEndpoint parses an absolute http or https URL without user info, query or
+// fragment. It normalizes the case of scheme and host, default ports, dot segments
+// and trailing slashes. An error says what is wrong without repeating the value,
+// which may hold a password.
 func ParseEndpoint(s string) (Endpoint, error) {
 	u, err := url.Parse(s)
 	switch {
@@ -42,42 +38,35 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		return Endpoint{}, errors.New("it has a fragment (the part after the number sign)")
 	}
 
+	u = u.JoinPath() // removes dot segments
 	u.Scheme = strings.ToLower(u.Scheme)
 	u.Host = strings.ToLower(u.Host)
 	if port := u.Port(); port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		u.Host = strings.TrimSuffix(u.Host, ":"+port)
 	}
-	u = u.JoinPath() // resolves dot segments
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-
-	organizations := u.JoinPath("organizations")
-	organizations.RawQuery = "page=1&per_page=1"
 	return Endpoint{
-		base:          u,
-		sessions:      u.JoinPath("sessions").String(),
-		organizations: organizations.String(),
+		scheme: u.Scheme, host: u.Host,
+		path: strings.TrimRight(u.Path, "/"), rawPath: strings.TrimRight(u.RawPath, "/"),
 	}, nil
 }
 
-// String gives the URL in its one normal spelling: scheme and host in lower
-// case, no default port, no slash at the end.
-func (e Endpoint) String() string {
-	if e.base == nil {
-		return ""
-	}
-	return e.base.String()
+func (e Endpoint) url() *url.URL {
+	return &url.URL{Scheme: e.scheme, Host: e.host, Path: e.path, RawPath: e.rawPath}
 }
 
-// IsZero reports whether e is no endpoint at all.
-func (e Endpoint) IsZero() bool { return e.base == nil }
+// String returns the normalized URL, or "" for the zero value.
+func (e Endpoint) String() string { return e.url().String() }
 
-// Exposed reports whether passwords and tokens cross a network unencrypted on
-// their way to e: plain http to anything but this machine.
-func (e Endpoint) Exposed() bool {
-	if e.base == nil || e.base.Scheme == "https" {
+// IsZero reports whether e is the zero value.
+func (e Endpoint) IsZero() bool { return e == Endpoint{} }
+
+// Plaintext reports whether passwords and tokens would cross a network
+// unencrypted: plain http to anything but the loopback.
+func (e Endpoint) Plaintext() bool {
+	if e.scheme != "http" {
 		return false
 	}
-	host := e.base.Hostname()
+	host := e.url().Hostname()
 	if ip := net.ParseIP(host); ip != nil {
 		return !ip.IsLoopback()
 	}

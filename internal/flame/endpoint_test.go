@@ -94,7 +94,7 @@ func TestParseEndpointErrors(t *testing.T) {
 	}
 }
 
-func TestEndpointExposed(t *testing.T) {
+func TestEndpointPlaintext(t *testing.T) {
 	for url, want := range map[string]bool{
 		"https://h.example":            false,
 		"https://10.0.0.1":             false,
@@ -114,11 +114,11 @@ func TestEndpointExposed(t *testing.T) {
 		"http://127.0.0.1.example":     true,
 		"http://pull.example.dev:4003": true,
 	} {
-		if got := parse(t, url).Exposed(); got != want {
+		if got := parse(t, url).Plaintext(); got != want {
 			t.Errorf("%s: %v, want %v", url, got, want)
 		}
 	}
-	if (flame.Endpoint{}).Exposed() {
+	if (flame.Endpoint{}).Plaintext() {
 		t.Error("no endpoint at all is exposed")
 	}
 }

@@ -59,7 +59,7 @@ func TestDescribe(t *testing.T) {
 		{"anything when sent", errors.New(secret), true, false, ErrLost, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			detail, reason := describe(test.err, test.sent, test.failed)
+			reason, detail := transportReason(test.err, test.sent, test.failed)
 			if reason != test.reason || !strings.Contains(detail, test.detail) || test.detail == "" && detail != "" {
 				t.Errorf("got %v, %q; want %v, %q", reason, detail, test.reason, test.detail)
 			}
@@ -79,7 +79,7 @@ func TestUnknownHost(t *testing.T) {
 		r := m.call(m.Context(), OpOpen)
 		want(t, "reason", r.failed(t).Reason, ErrUnreachable)
 		want(t, "detail", r.failed(t).Detail, "the host name does not exist")
-		want(t, "tries", r.failed(t).Tries, 3)
-		want(t, "may have opened a session", r.failed(t).MaybeOpened, false)
+		want(t, "tries", r.failed(t).Attempts, 3)
+		want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
 	})
 }

@@ -69,7 +69,7 @@ func TestLostOpen(t *testing.T) {
 				if !errors.As(err, &e) {
 					t.Fatalf("got %v, want an Error", err)
 				}
-				if e.MaybeOpened != test.lost || e.Tries != 3 {
+				if (e.Lost > 0) != test.lost || e.Attempts != 3 {
 					t.Errorf("got %+v", *e)
 				}
 				if test.fault.Status == 0 && (!errors.Is(err, flame.ErrLost) || e.Status != 0) {
@@ -80,8 +80,8 @@ func TestLostOpen(t *testing.T) {
 				// A later refusal does not make up for what was lost.
 				h.Reset()
 				h.Script(flametest.OpOpen, test.fault, flametest.Fault{Status: 401})
-				if err := h.call(t.Context(), flame.OpOpen, ""); !errors.As(err, &e) || e.MaybeOpened != test.lost || e.Status != 401 {
-					t.Errorf("got %v, may have opened a session: %v", err, e.MaybeOpened)
+				if err := h.call(t.Context(), flame.OpOpen, ""); !errors.As(err, &e) || (e.Lost > 0) != test.lost || e.Status != 401 {
+					t.Errorf("got %v, may have opened a session: %v", err, (e.Lost > 0))
 				}
 			})
 		}
@@ -104,13 +104,13 @@ func TestLostCheckAndRevoke(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, TLS %v", test.name, encrypted), func(t *testing.T) {
 				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 1})
-				token := h.open().Token
+				token := h.open().Token.Reveal()
 				h.Script(flametest.OpCheck, test.fault)
 				h.Script(flametest.OpClose, test.fault)
-				if alive, err := h.client.Check(t.Context(), h.endpoint, token); !alive || err != nil {
+				if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
 					t.Errorf("check: %v, %v", alive, err)
 				}
-				if gone, err := h.client.Revoke(t.Context(), h.endpoint, token); gone != test.gone || err != nil {
+				if gone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); gone != test.gone || err != nil {
 					t.Errorf("revoke: %v, %v", gone, err)
 				}
 				h.wantLive()
@@ -119,13 +119,13 @@ func TestLostCheckAndRevoke(t *testing.T) {
 		t.Run(fmt.Sprintf("cut, TLS %v", encrypted), func(t *testing.T) {
 			// The status has arrived, and says all that matters.
 			h := start(t, flametest.Config{TLS: encrypted}, flame.Config{})
-			token := h.open().Token
+			token := h.open().Token.Reveal()
 			h.Always(flametest.OpCheck, &flametest.Fault{Cut: true, CarryOut: true})
 			h.Always(flametest.OpClose, &flametest.Fault{Cut: true, CarryOut: true})
-			if alive, err := h.client.Check(t.Context(), h.endpoint, token); !alive || err != nil {
+			if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
 				t.Errorf("check: %v, %v", alive, err)
 			}
-			if gone, err := h.client.Revoke(t.Context(), h.endpoint, token); gone || err != nil {
+			if gone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); gone || err != nil {
 				t.Errorf("revoke: %v, %v", gone, err)
 			}
 			h.wantLive()
@@ -175,11 +175,11 @@ func TestUnreachable(t *testing.T) {
 				if !errors.As(err, &e) {
 					t.Fatalf("got %v, want an Error", err)
 				}
-				if !errors.Is(err, test.reason) || !strings.Contains(e.Detail, test.detail) || e.Status != 0 || e.MaybeOpened || e.Expired {
+				if !errors.Is(err, test.reason) || !strings.Contains(e.Detail, test.detail) || e.Status != 0 || (e.Lost > 0) || e.DeadlineExceeded {
 					t.Errorf("got %+v", *e)
 				}
-				if n := len(seen.list()); e.Tries != 3 || n != 3 {
-					t.Errorf("%d tries, %d observed; want 3", e.Tries, n)
+				if n := len(seen.list()); e.Attempts != 3 || n != 3 {
+					t.Errorf("%d tries, %d observed; want 3", e.Attempts, n)
 				}
 			})
 		}
@@ -196,7 +196,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := start(t, flametest.Config{TLS: true}, config)
-			h.wantLive(h.open().Token)
+			h.wantLive(h.open().Token.Reveal())
 			if proto := h.Journal()[0].Proto; proto != "HTTP/2.0" {
 				t.Errorf("spoke %s", proto)
 			}
@@ -204,7 +204,7 @@ func TestTLS(t *testing.T) {
 	}
 	t.Run("TLS 1.2", func(t *testing.T) {
 		h := start(t, flametest.Config{TLS: true, TLSMaxVersion: tls.VersionTLS12}, flame.Config{})
-		h.wantLive(h.open().Token)
+		h.wantLive(h.open().Token.Reveal())
 	})
 }
 
@@ -240,7 +240,7 @@ func TestRedirects(t *testing.T) {
 				var err error
 				switch op {
 				case flame.OpOpen:
-					_, err = h.client.Open(t.Context(), h.endpoint, flametest.User, secret)
+					_, err = h.client.Open(t.Context(), h.endpoint, flame.Credentials{User: flametest.User, Password: flame.NewPassword(secret)})
 				default:
 					err = h.call(t.Context(), op, secret)
 				}
@@ -282,9 +282,9 @@ func TestNoHTTP(t *testing.T) {
 		}()
 		client, _ := newClient(t, flame.Config{MaxRetries: 1})
 		endpoint := parse(t, "http://"+listener.Addr().String())
-		_, err = client.Open(t.Context(), endpoint, flametest.User, flametest.Password)
+		_, err = client.Open(t.Context(), endpoint, credentials)
 		var e *flame.Error
-		if !errors.As(err, &e) || !errors.Is(err, flame.ErrLost) || !e.MaybeOpened || e.Tries != 2 {
+		if !errors.As(err, &e) || !errors.Is(err, flame.ErrLost) || !(e.Lost > 0) || e.Attempts != 2 {
 			t.Errorf("%.30q: got %+v", answer, e)
 		}
 		if err := listener.Close(); err != nil {

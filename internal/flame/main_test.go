@@ -17,6 +17,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// credentials are those that the fake accepts.
+var credentials = flame.Credentials{User: flametest.User, Password: flame.NewPassword(flametest.Password)}
+
 const userAgent = "flame-test/1.0"
 
 // harness is a fake API and a client of it.
@@ -50,8 +53,8 @@ func newClient(t *testing.T, config flame.Config) (*flame.Client, *attempts) {
 	seen := &attempts{}
 	config.UserAgent = userAgent
 	config.Observe = seen.add
-	if config.BackoffCap == 0 {
-		config.BackoffCap = time.Nanosecond
+	if config.FirstBackoff == 0 {
+		config.FirstBackoff = time.Nanosecond
 	}
 	client := flame.New(config)
 	t.Cleanup(client.CloseIdleConnections)
@@ -70,7 +73,7 @@ func parse(t *testing.T, url string) flame.Endpoint {
 // open opens a session that the test needs.
 func (h *harness) open() flame.Session {
 	h.Helper()
-	session, err := h.client.Open(h.Context(), h.endpoint, flametest.User, flametest.Password)
+	session, err := h.client.Open(h.Context(), h.endpoint, credentials)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -82,11 +85,11 @@ func (h *harness) call(ctx context.Context, op flame.Operation, token string) er
 	var err error
 	switch op {
 	case flame.OpOpen:
-		_, err = h.client.Open(ctx, h.endpoint, flametest.User, flametest.Password)
+		_, err = h.client.Open(ctx, h.endpoint, credentials)
 	case flame.OpCheck:
-		_, err = h.client.Check(ctx, h.endpoint, token)
+		_, err = h.client.Check(ctx, h.endpoint, flame.NewToken(token))
 	case flame.OpRevoke:
-		_, err = h.client.Revoke(ctx, h.endpoint, token)
+		_, err = h.client.Revoke(ctx, h.endpoint, flame.NewToken(token))
 	}
 	return err
 }

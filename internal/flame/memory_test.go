@@ -138,7 +138,7 @@ func (m *memory) tries() []Attempt {
 func (m *memory) now() time.Duration { return time.Since(m.started) }
 
 func (m *memory) open(ctx context.Context) (Session, error) {
-	return m.client.Open(ctx, m.endpoint, "ada", "password")
+	return m.client.Open(ctx, m.endpoint, Credentials{User: "ada", Password: NewPassword("password")})
 }
 
 // result is the end of a call.
@@ -167,9 +167,9 @@ func (m *memory) call(ctx context.Context, op Operation) result {
 	case OpOpen:
 		r.session, err = m.open(ctx)
 	case OpCheck:
-		_, err = m.client.Check(ctx, m.endpoint, token)
+		_, err = m.client.Check(ctx, m.endpoint, NewToken(token))
 	case OpRevoke:
-		_, err = m.client.Revoke(ctx, m.endpoint, token)
+		_, err = m.client.Revoke(ctx, m.endpoint, NewToken(token))
 	}
 	r.at = m.now()
 	if err != nil {
@@ -211,5 +211,5 @@ func want[T comparable](t testing.TB, what string, got, want T) {
 var everyOperation = []Operation{OpOpen, OpCheck, OpRevoke}
 
 func name(op Operation, more ...any) string {
-	return strings.Join(strings.Fields(fmt.Sprintln(append([]any{op.method()}, more...)...)), " ")
+	return strings.Join(strings.Fields(fmt.Sprintln(append([]any{op.Method()}, more...)...)), " ")
 }

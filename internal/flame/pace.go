@@ -17,7 +17,7 @@ import (
 // then faster again, slowly where the last 429 came from. Without that, a
 // thousand sessions would each run into the limit, and spend their time on
 // waits that are longer than they need be.
-type pace struct {
+type throttle struct {
 	ceiling *rate.Limiter // the user's; nil: none
 
 	mu      sync.Mutex
@@ -57,7 +57,7 @@ func (r recent) within(d time.Duration, now time.Time) (n float64) {
 
 // wait returns when a request may go out, or with an error as soon as ctx ends
 // or is sure to end before.
-func (p *pace) wait(ctx context.Context) error {
+func (p *throttle) wait(ctx context.Context) error {
 	for {
 		if err := sleep(ctx, p.held()); err != nil {
 			return err
@@ -81,20 +81,20 @@ func (p *pace) wait(ctx context.Context) error {
 }
 
 // held tells how much longer requests are held back.
-func (p *pace) held() time.Duration {
+func (p *throttle) held() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return max(0, time.Until(p.until))
 }
 
-func (p *pace) limit() *rate.Limiter {
+func (p *throttle) limit() *rate.Limiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.learned
 }
 
 // hold keeps every request back for d.
-func (p *pace) hold(d time.Duration) {
+func (p *throttle) hold(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if until := time.Now().Add(d); until.After(p.until) {
@@ -103,7 +103,7 @@ func (p *pace) hold(d time.Duration) {
 }
 
 // faster records that a request was let through.
-func (p *pace) faster() {
+func (p *throttle) faster() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.passed.add(time.Now())
@@ -124,7 +124,7 @@ func (p *pace) faster() {
 
 // slower records a 429 that asked for a wait. Several that come together, as
 // the requests under way get theirs, count as one.
-func (p *pace) slower(wait time.Duration) {
+func (p *throttle) slower(wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -150,4 +150,22 @@ func (p *pace) slower(wait time.Duration) {
 		limit = max(limit, p.refused/2)
 	}
 	p.learned.SetLimit(rate.Limit(max(1, min(limit, 0.97*p.refused))))
+}
+
+// tmp until merge
+func (p *throttle) paused() time.Duration { return p.held() }
+
+func (p *throttle) learn(apiErr *Error) {
+	switch {
+	case apiErr == nil:
+		p.faster()
+	case apiErr.Status == 429:
+		p.slower(apiErr.retryAfter)
+		p.hold(apiErr.retryAfter)
+	case apiErr.Status != 0:
+		p.faster()
+		if apiErr.retryable() { // otherwise nobody waits for anything
+			p.hold(apiErr.retryAfter)
+		}
+	}
 }

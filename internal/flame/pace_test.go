@@ -54,7 +54,7 @@ func TestPaceFits(t *testing.T) {
 								api.bucket = rate.NewLimiter(perSecond, burst)
 							}
 							started := time.Now()
-							runThrough(t.Context(), &pace{}, api, calls, callers, think)
+							runThrough(t.Context(), &throttle{}, api, calls, callers, think)
 							times = append(times, time.Since(started).Seconds()/(calls/perSecond))
 							if requests := float64(api.requests) / calls; requests > 1.1 {
 								t.Errorf("%.2f times the ideal number of requests", requests)
@@ -78,7 +78,7 @@ func TestPaceFits(t *testing.T) {
 }
 
 // runThrough sends calls as do does, with nothing but the pace and the waits.
-func runThrough(ctx context.Context, p *pace, api *limited, calls, callers int, think time.Duration) {
+func runThrough(ctx context.Context, p *throttle, api *limited, calls, callers int, think time.Duration) {
 	todo := make(chan struct{}, calls)
 	for range calls {
 		todo <- struct{}{}
@@ -111,7 +111,7 @@ func runThrough(ctx context.Context, p *pace, api *limited, calls, callers int, 
 // A pace that was slowed down becomes faster again.
 func TestPaceRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pace{}
+		p := &throttle{}
 		api := &limited{bucket: rate.NewLimiter(20, 1)}
 		runThrough(t.Context(), p, api, 100, 10, 10*time.Millisecond)
 		slow := p.limit().Limit()

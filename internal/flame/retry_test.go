@@ -107,7 +107,7 @@ func TestBackoffBetweenTries(t *testing.T) {
 				return status(w, http.StatusServiceUnavailable)
 			}, func(t *testing.T, m *memory) {
 				r := m.call(m.Context(), op)
-				want(t, "tries", r.failed(t).Tries, len(caps)+1)
+				want(t, "tries", r.failed(t).Attempts, len(caps)+1)
 				seen := m.seen()
 				want(t, "requests", len(seen), len(caps)+1)
 				for i := range min(len(caps), len(seen)-1) {
@@ -250,14 +250,14 @@ func TestHoldBackBeatsRequestsPerSecond(t *testing.T) {
 
 // Wait is for what Flame asked for, not for the time between tries.
 func TestWaitOnlyWhereFlameAskedTooMuch(t *testing.T) {
-	inMemory(t, Config{BackoffCap: 1000000 * time.Hour}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+	inMemory(t, Config{FirstBackoff: 1000000 * time.Hour}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 		return status(w, http.StatusTooManyRequests, "Retry-After: 1")
 	}, func(t *testing.T, m *memory) {
 		ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
 		defer cancel()
 		r := m.call(ctx, OpOpen)
 		want(t, "wait", r.failed(t).Wait, 0)
-		want(t, "expired", r.failed(t).Expired, true)
+		want(t, "expired", r.failed(t).DeadlineExceeded, true)
 	})
 }
 
@@ -322,8 +322,8 @@ func TestTooManyRequestsIsNotCounted(t *testing.T) {
 			defer cancel()
 			r := m.call(ctx, OpOpen)
 			want(t, "status", r.failed(t).Status, http.StatusTooManyRequests)
-			want(t, "expired", r.failed(t).Expired, true)
-			want(t, "may have opened a session", r.failed(t).MaybeOpened, false)
+			want(t, "expired", r.failed(t).DeadlineExceeded, true)
+			want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
 			want(t, "context.DeadlineExceeded", errors.Is(r.err, context.DeadlineExceeded), true)
 			if r.at > time.Minute || len(m.seen()) < 3 {
 				t.Errorf("%d requests in %v", len(m.seen()), r.at)
@@ -380,8 +380,8 @@ func TestRequestsPerSecond(t *testing.T) {
 			r := m.call(ctx, OpOpen)
 			want(t, "the end, without waiting for nothing", r.at, 0)
 			want(t, "ErrTimeout", errors.Is(r.err, ErrTimeout), true)
-			want(t, "expired", r.failed(t).Expired, true)
-			want(t, "may have opened a session", r.failed(t).MaybeOpened, false)
+			want(t, "expired", r.failed(t).DeadlineExceeded, true)
+			want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
 			want(t, "requests", len(m.seen()), 1)
 		})
 	})
@@ -405,7 +405,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 	}{
 		{"for Retry-After", Config{MaxRetries: 5}, unavailable("Retry-After: 120"), false, 1, ErrStatus},
 		{"for another's Retry-After", Config{MaxRetries: 5}, unavailable("Retry-After: 120"), true, 1, ErrInterrupted},
-		{"between tries", Config{MaxRetries: 5, BackoffCap: 100000 * time.Hour}, unavailable(), false, 1, ErrStatus},
+		{"between tries", Config{MaxRetries: 5, FirstBackoff: 100000 * time.Hour}, unavailable(), false, 1, ErrStatus},
 		{"for the rate", Config{RequestsPerSecond: 0.01}, nil, true, 1, ErrInterrupted},
 	} {
 		for _, op := range everyOperation {
@@ -424,8 +424,8 @@ func TestCancelWhileWaiting(t *testing.T) {
 					want(t, "the end", r.at, when)
 					want(t, "reason", r.failed(t).Reason, test.reason)
 					want(t, "context.Canceled", errors.Is(r.err, context.Canceled), true)
-					want(t, "expired", r.failed(t).Expired, false)
-					want(t, "may have opened a session", r.failed(t).MaybeOpened, false)
+					want(t, "expired", r.failed(t).DeadlineExceeded, false)
+					want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
 					want(t, "requests", len(m.seen()), test.requests)
 					if other != nil {
 						<-other
@@ -450,7 +450,7 @@ func TestDeadlineBeforeRetryAfter(t *testing.T) {
 					t.Errorf("ended after %v", r.at)
 				}
 				want(t, "how long Flame asked to wait", r.failed(t).Wait, 2*time.Minute-r.at)
-				want(t, "expired", r.failed(t).Expired, true)
+				want(t, "expired", r.failed(t).DeadlineExceeded, true)
 				want(t, "status", r.failed(t).Status, http.StatusTooManyRequests)
 				want(t, "context.DeadlineExceeded", errors.Is(r.err, context.DeadlineExceeded), true)
 				want(t, "requests", len(m.seen()), 1)
@@ -458,8 +458,8 @@ func TestDeadlineBeforeRetryAfter(t *testing.T) {
 				// The next call finds that it is held back too long before it has sent anything.
 				r = m.call(ctx, op)
 				want(t, "reason of the next", r.failed(t).Reason, ErrTimeout)
-				want(t, "expired, the next", r.failed(t).Expired, true)
-				want(t, "may have opened a session", r.failed(t).MaybeOpened, false)
+				want(t, "expired, the next", r.failed(t).DeadlineExceeded, true)
+				want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
 				want(t, "requests", len(m.seen()), 1)
 			})
 		})

@@ -1,44 +1,43 @@
 package flame
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"unicode/utf8"
+	"regexp"
+	"strings"
 )
 
-// Session is what Flame answers when a session is opened. A member that the
-// answer did not give, or gave in a shape that cannot be shown as text, is "".
+// Session is what Flame responds when it opens a session (vendor's page on
+// authentication; full_name: its public reference). A member that is missing, or
+// is neither text nor a number, is "".
 type Session struct {
-	Token    string // the auth_token; secret
-	UserID   string // the id of the user: an integer in version 1 of the API, a UUID in version 2
+	Token    Token  // auth_token
+	UserID   string // id of the user: an integer in version 1 of the API, a UUID in version 2
 	Email    string
-	FullName string
+	FullName string // full_name
 
-	// Lost counts the earlier tries of the same call whose answer never
-	// arrived, although the request may have: each may have opened a session
-	// that nobody holds the token of.
+	// Lost counts earlier attempts of the same call that may have opened a
+	// session whose token never arrived.
 	Lost int
 }
 
-// SessionID tells sessions apart without revealing anything of the token: the
-// first 16 hex digits of the token's SHA-256.
-func SessionID(token string) string {
-	sum := sha256.Sum256([]byte(token))
+// SessionID returns the first 16 hex digits of the token's SHA-256. It tells
+// sessions apart and reveals nothing.
+func (t Token) SessionID() string {
+	sum := sha256.Sum256([]byte(t.Reveal()))
 	return hex.EncodeToString(sum[:8])
 }
 
-// CheckToken reports why a text cannot be used as a token in a header, or nil.
-// Visible ASCII without quotes and backslashes passes: whatever else a token
-// may hold, it must not be able to end the header or the parameter it stands in.
-// The error does not repeat the token.
-func CheckToken(token string) error {
-	if token == "" {
+// Validate reports why the text cannot be sent as a token in a header, without
+// repeating it, or returns nil. It accepts visible ASCII without quotes and
+// backslashes: nothing else can end the header or its token parameter.
+func (t Token) Validate() error {
+	if t.IsZero() {
 		return errors.New("it is empty")
 	}
-	for _, c := range []byte(token) {
+	for _, c := range []byte(t.Reveal()) {
 		switch {
 		case c < ' ' || c == 0x7f:
 			return errors.New("it holds a control character, such as a line break")
@@ -53,85 +52,72 @@ func CheckToken(token string) error {
 	return nil
 }
 
-// parseSession reads the answer to POST sessions. Members are found by their
-// exact names; of members given twice the last counts, as in most JSON readers.
-// An error is one of the sentinels; with ErrTokenUnusable the session holds the
-// token that was read, so that it can be revoked where a header can carry it.
+// fitsHeader reports whether a header can carry the token at all. U+FFFD stands
+// for bytes that were lost in decoding.
+func fitsHeader(token Token) bool {
+	text := token.Reveal()
+	return text == strings.TrimSpace(text) && !strings.ContainsRune(text, '\uFFFD') &&
+		!strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f })
+}
+
+// parseSession parses the body of a response to POST sessions. Member names are
+// case-sensitive, and the last of several equal ones counts. An error is one of
+// the reasons of [Error]; with ErrTokenUnusable the session has the token, which
+// must be revoked.
 func parseSession(body []byte) (Session, error) {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) != nil && json.Unmarshal(fillMissingValues(body), &members) != nil ||
-		members == nil {
+	err := json.Unmarshal(body, &members)
+	if err != nil {
+		err = json.Unmarshal(fillMissingValues(body), &members)
+	}
+	if err != nil || members == nil { // nil: the body was null
 		return Session{}, ErrNotJSON
 	}
-	token, isText := text(members["auth_token"])
-	session := Session{Token: token, UserID: scalar(members["id"])}
-	session.Email, _ = text(members["email"])
-	session.FullName, _ = text(members["full_name"])
+	session := Session{
+		Token:    NewToken(jsonString(members["auth_token"])),
+		UserID:   jsonScalar(members["id"]),
+		Email:    jsonString(members["email"]),
+		FullName: jsonString(members["full_name"]),
+	}
 	switch {
-	case !isText || token == "":
+	case session.Token.IsZero():
 		return Session{}, ErrNoToken
-	// The JSON reader puts U+FFFD where it finds no UTF-8, so CheckToken sees that too.
-	case CheckToken(token) != nil:
+	// The decoder replaces what is not UTF-8 by U+FFFD, which is not ASCII either.
+	case session.Token.Validate() != nil:
 		return session, ErrTokenUnusable
 	}
 	return session, nil
 }
 
-// text reads a JSON string; null, other types and nothing at all are not ok.
-func text(raw json.RawMessage) (s string, ok bool) {
-	if len(raw) == 0 || raw[0] != '"' {
-		return "", false
+// jsonString returns a JSON string, or "" for any other value and for none.
+func jsonString(raw json.RawMessage) string {
+	var s string
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return ""
 	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", false
-	}
-	return s, true
+	return s
 }
 
-// scalar reads a JSON string or number as text. A number keeps its digits as
-// written: an id beyond 2^53 must not be rounded.
-func scalar(raw json.RawMessage) string {
-	if s, ok := text(raw); ok {
-		return s
-	}
+// jsonScalar returns a JSON string or number as text, or "". A number keeps its
+// digits: an id beyond 2^53 must not be rounded.
+func jsonScalar(raw json.RawMessage) string {
 	var n json.Number
-	if len(raw) == 0 || json.Unmarshal(raw, &n) != nil {
-		return ""
+	if len(raw) == 0 || raw[0] == '"' || json.Unmarshal(raw, &n) != nil {
+		return jsonString(raw)
 	}
 	return n.String()
 }
 
-// fillMissingValues writes null where an object's member has no value: the
-// sample answer on the vendor's page is printed with `"id": ,`.
+// fillMissingValues puts null where an object member has no value: the sample
+// response on the vendor's page is printed with `"id": ,`.
 func fillMissingValues(body []byte) []byte {
-	if !utf8.Valid(body) {
-		return body
-	}
-	var (
-		out             bytes.Buffer
-		inString, colon bool
-	)
-	for i := 0; i < len(body); i++ {
-		c := body[i]
-		switch {
-		case inString && c == '\\' && i+1 < len(body):
-			out.WriteByte(c)
-			i++
-			c = body[i]
-		case c == '"':
-			inString, colon = !inString, false
-		case inString:
-		case c == ':':
-			colon = true
-		case c == ',' || c == '}':
-			if colon {
-				out.WriteString("null")
-			}
-			colon = false
-		case c != ' ' && c != '\t' && c != '\r' && c != '\n':
-			colon = false
+	return stringOrMissingValue.ReplaceAllFunc(body, func(match []byte) []byte {
+		if match[0] == '"' {
+			return match
 		}
-		out.WriteByte(c)
-	}
-	return out.Bytes()
+		return append([]byte(":null"), match[1:]...)
+	})
 }
+
+// Strings match too, so that what is inside them is left alone.
+var stringOrMissingValue = regexp.MustCompile(`(?s)"(?:[^"\\]|\\.)*"|:\s*[,}]`)

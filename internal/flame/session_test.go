@@ -20,13 +20,13 @@ func TestSessionID(t *testing.T) {
 		"":                     "e3b0c44298fc1c14",
 		"ULzr7GuYA6iyo9EyiFrf": "beb4e100de27cf34",
 	} {
-		if got := SessionID(token); got != want {
+		if got := NewToken(token).SessionID(); got != want {
 			t.Errorf("%q: %s, want %s", token, got, want)
 		}
 	}
 }
 
-func TestCheckToken(t *testing.T) {
+func TestTokenValidate(t *testing.T) {
 	for token, want := range map[string]string{
 		"ULzr7GuYA6iyo9EyiFrf":     "",
 		"nugyUyuzq6nqvm_uiesD":     "",
@@ -51,7 +51,7 @@ func TestCheckToken(t *testing.T) {
 		"s3cret\xff":               "ASCII",
 		"s3cret\u00a0":             "ASCII",
 	} {
-		err := CheckToken(token)
+		err := NewToken(token).Validate()
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", token, err)
@@ -66,32 +66,32 @@ func TestCheckToken(t *testing.T) {
 }
 
 func TestParseSession(t *testing.T) {
-	token := Session{Token: "tok"}
+	token := Session{Token: NewToken("tok")}
 	for _, test := range []struct {
 		name, body string
 		want       Session
 		err        error
 	}{
-		{"the vendor's sample", sample, Session{Token: "ULzr7GuYA6iyo9EyiFrf", Email: "support@flameanalytics.com"}, nil},
+		{"the vendor's sample", sample, Session{Token: NewToken("ULzr7GuYA6iyo9EyiFrf"), Email: "support@flameanalytics.com"}, nil},
 		{
 			"version 2, id is empty", `{"auth_token":"tok","id":"","email":"a@b.c","full_name":"Ada Lovelace","photo_url":"x"}`,
-			Session{Token: "tok", Email: "a@b.c", FullName: "Ada Lovelace"},
+			Session{Token: NewToken("tok"), Email: "a@b.c", FullName: "Ada Lovelace"},
 			nil,
 		},
 		{
 			"version 2, id is a UUID", `{"id":"8b4e7a34-0b8e-4c9e-9f0a-0123456789ab","auth_token":"tok"}`,
-			Session{Token: "tok", UserID: "8b4e7a34-0b8e-4c9e-9f0a-0123456789ab"},
+			Session{Token: NewToken("tok"), UserID: "8b4e7a34-0b8e-4c9e-9f0a-0123456789ab"},
 			nil,
 		},
-		{"version 1", `{"auth_token":"tok","id":42,"email":"a@b.c"}`, Session{Token: "tok", UserID: "42", Email: "a@b.c"}, nil},
+		{"version 1", `{"auth_token":"tok","id":42,"email":"a@b.c"}`, Session{Token: NewToken("tok"), UserID: "42", Email: "a@b.c"}, nil},
 		{"only the token", `{"auth_token":"tok"}`, token, nil},
 		{"with white space", "\r\n\t {\n\"auth_token\" :\t\"tok\"\n}\n\n", token, nil},
 		{"unknown members", `{"auth_token":"tok","x":{"auth_token":"other"},"y":[1,{"id":2}]}`, token, nil},
-		{"escapes", `{"auth_token":"t\u006fk","email":"\u00e9\n\"\\"}`, Session{Token: "tok", Email: "é\n\"\\"}, nil},
+		{"escapes", `{"auth_token":"t\u006fk","email":"\u00e9\n\"\\"}`, Session{Token: NewToken("tok"), Email: "é\n\"\\"}, nil},
 		{"an escaped name", `{"auth\u005ftoken":"tok"}`, token, nil},
 
-		{"id beyond 2^53", `{"auth_token":"tok","id":9007199254740993}`, Session{Token: "tok", UserID: "9007199254740993"}, nil},
-		{"id beyond 2^64", `{"auth_token":"tok","id":123456789012345678901234567890}`, Session{Token: "tok", UserID: "123456789012345678901234567890"}, nil},
+		{"id beyond 2^53", `{"auth_token":"tok","id":9007199254740993}`, Session{Token: NewToken("tok"), UserID: "9007199254740993"}, nil},
+		{"id beyond 2^64", `{"auth_token":"tok","id":123456789012345678901234567890}`, Session{Token: NewToken("tok"), UserID: "123456789012345678901234567890"}, nil},
 		{"id is null", `{"auth_token":"tok","id":null}`, token, nil},
 		{"id is a list", `{"auth_token":"tok","id":[1]}`, token, nil},
 		{"id is an object", `{"auth_token":"tok","id":{"id":1}}`, token, nil},
@@ -109,13 +109,13 @@ func TestParseSession(t *testing.T) {
 		{"token missing", `{"auth_token": ,"id":1}`, Session{}, ErrNoToken},
 		{"all missing", `{"auth_token":,"id":,"email":}`, Session{}, ErrNoToken},
 		{"missing below", `{"x":{"y":,"z":},"auth_token":"tok"}`, token, nil},
-		{"a string like a missing value", `{"auth_token":"tok","email":"a: ,b:}","id": ,"full_name":": ,\": ,"}`, Session{Token: "tok", Email: "a: ,b:}", FullName: `: ,": ,`}, nil},
-		{"a backslash before the closing quote", `{"auth_token":"tok","email":"\\","id": ,"full_name":"\\\": ,"}`, Session{Token: "tok", Email: `\`, FullName: `\": ,`}, nil},
+		{"a string like a missing value", `{"auth_token":"tok","email":"a: ,b:}","id": ,"full_name":": ,\": ,"}`, Session{Token: NewToken("tok"), Email: "a: ,b:}", FullName: `: ,": ,`}, nil},
+		{"a backslash before the closing quote", `{"auth_token":"tok","email":"\\","id": ,"full_name":"\\\": ,"}`, Session{Token: NewToken("tok"), Email: `\`, FullName: `\": ,`}, nil},
 		{"two colons", `{"auth_token":"tok","id":: ,}`, Session{}, ErrNotJSON},
 		{"a missing element", `{"auth_token":"tok","x":[1,,2]}`, Session{}, ErrNotJSON},
 		{"a missing name", `{"auth_token":"tok",:1}`, Session{}, ErrNotJSON},
 		{"a trailing comma", `{"auth_token":"tok",}`, Session{}, ErrNotJSON},
-		{"missing, and no UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{}, ErrNotJSON},
+		{"missing, and no UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{Token: NewToken("tok"), Email: "\ufffd"}, nil},
 
 		{"empty", ``, Session{}, ErrNotJSON},
 		{"blank", " \n", Session{}, ErrNotJSON},
@@ -142,13 +142,13 @@ func TestParseSession(t *testing.T) {
 		{"token is a list", `{"auth_token":["tok"]}`, Session{}, ErrNoToken},
 		{"token further down", `{"session":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
 
-		{"token with a space", `{"auth_token":"a b","id":1}`, Session{Token: "a b", UserID: "1"}, ErrTokenUnusable},
-		{"token with a line break", `{"auth_token":"a\r\nb"}`, Session{Token: "a\r\nb"}, ErrTokenUnusable},
-		{"token with a quote", `{"auth_token":"a\"b"}`, Session{Token: `a"b`}, ErrTokenUnusable},
-		{"token outside ASCII", `{"auth_token":"é"}`, Session{Token: "é"}, ErrTokenUnusable},
-		{"token is no UTF-8", "{\"auth_token\":\"a\xffb\"}", Session{Token: "a\ufffdb"}, ErrTokenUnusable},
-		{"token with half a pair", `{"auth_token":"a\ud800b"}`, Session{Token: "a\ufffdb"}, ErrTokenUnusable},
-		{"email is no UTF-8", "{\"auth_token\":\"tok\",\"email\":\"a\xffb\"}", Session{Token: "tok", Email: "a\ufffdb"}, nil},
+		{"token with a space", `{"auth_token":"a b","id":1}`, Session{Token: NewToken("a b"), UserID: "1"}, ErrTokenUnusable},
+		{"token with a line break", `{"auth_token":"a\r\nb"}`, Session{Token: NewToken("a\r\nb")}, ErrTokenUnusable},
+		{"token with a quote", `{"auth_token":"a\"b"}`, Session{Token: NewToken(`a"b`)}, ErrTokenUnusable},
+		{"token outside ASCII", `{"auth_token":"é"}`, Session{Token: NewToken("é")}, ErrTokenUnusable},
+		{"token is no UTF-8", "{\"auth_token\":\"a\xffb\"}", Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
+		{"token with half a pair", `{"auth_token":"a\ud800b"}`, Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
+		{"email is no UTF-8", "{\"auth_token\":\"tok\",\"email\":\"a\xffb\"}", Session{Token: NewToken("tok"), Email: "a\ufffdb"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := parseSession([]byte(test.body))
@@ -159,7 +159,7 @@ func TestParseSession(t *testing.T) {
 	}
 }
 
-func TestSendable(t *testing.T) {
+func TestFitsHeader(t *testing.T) {
 	for token, want := range map[string]bool{
 		"tok":       true,
 		"a b":       true, // not to be kept, but a header can carry it
@@ -176,7 +176,7 @@ func TestSendable(t *testing.T) {
 		"a\u00a0b":  true,
 		"\u2003a b": false,
 	} {
-		if got := sendable(token); got != want {
+		if got := fitsHeader(NewToken(token)); got != want {
 			t.Errorf("%q: %v, want %v", token, got, want)
 		}
 	}
@@ -194,8 +194,8 @@ func FuzzParseSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		session, err := parseSession(body)
-		if err == nil && CheckToken(session.Token) != nil {
-			t.Fatalf("a session with the token %q", session.Token)
+		if err == nil && session.Token.Validate() != nil {
+			t.Fatalf("a session with the token %q", session.Token.Reveal())
 		}
 		if err != nil && !errors.Is(err, ErrTokenUnusable) && session != (Session{}) {
 			t.Fatalf("a session beside %v", err)
@@ -210,9 +210,9 @@ func FuzzParseSession(f *testing.F) {
 			if !errors.Is(err, ErrNoToken) {
 				t.Fatalf("got %v; the answer holds no token", err)
 			}
-		case session.Token != want:
-			t.Fatalf("the token is %q, and was read as %q, %v", want, session.Token, err)
-		case (CheckToken(want) == nil) != (err == nil):
+		case session.Token.Reveal() != want:
+			t.Fatalf("the token is %q, and was read as %q, %v", want, session.Token.Reveal(), err)
+		case (NewToken(want).Validate() == nil) != (err == nil):
 			t.Fatalf("the token is %q; got %v", want, err)
 		}
 	})

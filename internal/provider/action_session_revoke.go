@@ -12,23 +12,27 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 var (
-	_ action.Action              = (*revokeAction)(nil)
-	_ action.ActionWithConfigure = (*revokeAction)(nil)
+	_ action.Action              = (*sessionRevokeAction)(nil)
+	_ action.ActionWithConfigure = (*sessionRevokeAction)(nil)
 )
 
-// revokeAction is flame_session_revoke: it revokes a token from anywhere.
-type revokeAction struct {
+// NewSessionRevokeAction returns the action flame_session_revoke, which revokes a
+// token from anywhere.
+func NewSessionRevokeAction() action.Action { return &sessionRevokeAction{} }
+
+type sessionRevokeAction struct {
 	data *providerData
 }
 
-func (a *revokeAction) Metadata(_ context.Context, req action.MetadataRequest, resp *action.MetadataResponse) {
+func (a *sessionRevokeAction) Metadata(_ context.Context, req action.MetadataRequest, resp *action.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_session_revoke"
 }
 
-func (a *revokeAction) Schema(_ context.Context, _ action.SchemaRequest, resp *action.SchemaResponse) {
+func (a *sessionRevokeAction) Schema(_ context.Context, _ action.SchemaRequest, resp *action.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that was handed over and is no longer needed. A token that is dead already is a success.",
 		Attributes: map[string]schema.Attribute{
@@ -41,19 +45,19 @@ func (a *revokeAction) Schema(_ context.Context, _ action.SchemaRequest, resp *a
 	}
 }
 
-func (a *revokeAction) Configure(_ context.Context, req action.ConfigureRequest, resp *action.ConfigureResponse) {
-	a.data = fromProvider(req.ProviderData, &resp.Diagnostics)
+func (a *sessionRevokeAction) Configure(_ context.Context, req action.ConfigureRequest, resp *action.ConfigureResponse) {
+	a.data = dataFromProvider(req.ProviderData, &resp.Diagnostics)
 }
 
-func (a *revokeAction) Invoke(ctx context.Context, req action.InvokeRequest, resp *action.InvokeResponse) {
+func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeRequest, resp *action.InvokeResponse) {
 	var config types.String
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("auth_token"), &config)...)
-	if resp.Diagnostics.HasError() || !a.data.readyAtEndpoint(&resp.Diagnostics) {
+	if resp.Diagnostics.HasError() || !a.data.requireEndpoint(&resp.Diagnostics) {
 		return
 	}
-	token := config.ValueString()
-	if err := flame.CheckToken(token); err != nil {
-		resp.Diagnostics.AddAttributeError(path.Root("auth_token"), "What is to be revoked is no token",
+	token := flame.NewToken(config.ValueString())
+	if err := token.Validate(); err != nil {
+		resp.Diagnostics.AddAttributeError(path.Root("auth_token"), "auth_token is not a valid token",
 			fmt.Sprintf("auth_token cannot be a token: %s. Nothing was sent. Give the token alone, without the words Token token= before it.", err))
 		return
 	}
@@ -61,17 +65,16 @@ func (a *revokeAction) Invoke(ctx context.Context, req action.InvokeRequest, res
 		resp.SendProgress(action.InvokeProgressEvent{Message: fmt.Sprintf(format, args...)})
 	}
 
-	id := flame.SessionID(token)
-	ctx, cancel := context.WithTimeout(masked(ctx, token), deleteTimeout)
+	ctx, cancel := context.WithTimeout(maskSecrets(ctx, token.Reveal()), deleteTimeout)
 	defer cancel()
-	progress("Revoking session %s at %s", id, a.data.endpoint)
-	gone, err := a.data.client.Revoke(ctx, a.data.endpoint, token)
+	progress("Revoking session %s at %s", token.SessionID(), a.data.endpoint)
+	outcome, err := a.data.run.RevokeForAll(ctx, session.Account{Endpoint: a.data.endpoint}, token)
 	switch {
 	case err != nil:
-		addFailure(&resp.Diagnostics, "revoke the Flame session "+id, err)
-	case gone:
-		progress("Session %s was dead already", id)
+		addFailure(&resp.Diagnostics, "revoke the Flame session "+token.SessionID(), err)
+	case outcome == session.AlreadyGone:
+		progress("Session %s was dead already", token.SessionID())
 	default:
-		progress("Session %s is revoked", id)
+		progress("Session %s is revoked", token.SessionID())
 	}
 }

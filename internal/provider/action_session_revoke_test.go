@@ -49,7 +49,7 @@ func TestActionRevokes(t *testing.T) {
 			tokens := openElsewhere(t, fake, 2)
 			w.must("validate")
 			r := w.must(invoke(tokens[0])...)
-			id := flame.SessionID(tokens[0])
+			id := flame.NewToken(tokens[0]).SessionID()
 			r.says(t, "Revoking session "+id+" at "+fake.URL(), "Session "+id+" is revoked")
 			r.warned(t, 0)
 			r.doesNotSay(t, "the token", tokens[0])
@@ -80,7 +80,7 @@ func TestActionOnDeadToken(t *testing.T) {
 			fake.Always(flametest.OpClose, &flametest.Fault{Status: status})
 		}
 		r := w.must(invoke(token)...)
-		r.says(t, "Session "+flame.SessionID(token)+" was dead already")
+		r.says(t, "Session "+flame.NewToken(token).SessionID()+" was dead already")
 		r.doesNotSay(t, "that it is revoked", "is revoked")
 		saw(t, fake, 0, i+1, 0)
 	}
@@ -102,14 +102,14 @@ func TestActionErrors(t *testing.T) {
 		{flametest.Fault{Drop: true}, []string{"Run again"}},
 	} {
 		fake.Always(flametest.OpClose, &test.fault)
-		r := w.fails(append(test.texts, "Could not revoke the Flame session "+flame.SessionID(token)), invoke(token)...)
+		r := w.fails(append(test.texts, "Could not revoke the Flame session "+flame.NewToken(token).SessionID()), invoke(token)...)
 		r.doesNotSay(t, "the token", token)
 		saw(t, fake, 0, i+1, 0)
 	}
 	fake.Always(flametest.OpClose, nil)
 	fake.Script(flametest.OpClose, flametest.Fault{Status: 503})
 	w.write("main.tf", requireFlame+leakedToken)
-	w.must(invoke(token)...).says(t, "Session "+flame.SessionID(token)+" is revoked")
+	w.must(invoke(token)...).says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked")
 	noneLive(t, fake)
 }
 
@@ -126,7 +126,7 @@ func TestActionRefuses(t *testing.T) {
 		`"canaryABC"`:            "it holds a quote",
 		"canaryABCü":             "it holds a character outside ASCII",
 	} {
-		r := w.fails([]string{"What is to be revoked is no token", text, "Nothing was sent", "Give the token alone"}, invoke(value)...)
+		r := w.fails([]string{"auth_token is not a valid token", text, "Nothing was sent", "Give the token alone"}, invoke(value)...)
 		r.doesNotSay(t, "the value", "canaryABC")
 	}
 	w.write("main.tf", requireFlame+"action \"flame_session_revoke\" \"leaked\" {\n  config {\n    auth_token = \"\"\n  }\n}\n")
@@ -191,7 +191,7 @@ resource "terraform_data" %q {
 	sameTokens(t, "revoked", endedTokens(fake), token, once.text("auth_token"))
 	saw(t, fake, 1, 2, 0)
 	noneLive(t, fake)
-	r.says(t, "Session "+flame.SessionID(token)+" is revoked", "Session "+once.text("id")+" is revoked")
+	r.says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked", "Session "+once.text("id")+" is revoked")
 	r.doesNotSay(t, "the token", token)
 	r.doesNotSay(t, "the token", once.text("auth_token"))
 }
@@ -216,7 +216,7 @@ resource "terraform_data" "holder" {
 	w.quiet()
 	saw(t, fake, 0, 0, 0)
 	r := w.destroy()
-	r.says(t, "Session "+flame.SessionID(token)+" is revoked")
+	r.says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked")
 	r.doesNotSay(t, "the token", token)
 	sameTokens(t, "revoked", endedTokens(fake), token)
 	noneLive(t, fake)

@@ -10,58 +10,51 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 // Every diagnostic says what was tried, what happened and what to do, in this
-// order. The texts are built from what the client's errors hold, never from
-// what a server wrote.
+// order. Nothing in it comes from a server but what flame.Error keeps.
 
-// addFailure reports a call that failed as an error. task names it in the
+// reportDefect is what to do if the provider itself is wrong.
+const reportDefect = "This is a defect of the provider. Report it to its developers."
+
+// addFailure adds an error for a call that failed. task names the call in the
 // user's words, as in "open a Flame session".
 func addFailure(diags *diag.Diagnostics, task string, err error) {
 	summary, detail := failure(task, err)
 	diags.AddError(summary, detail)
 }
 
-// failure gives the summary and detail for a call that failed.
+// failure returns the summary and detail for a call that failed.
 func failure(task string, err error) (summary, detail string) {
 	summary = "Could not " + task
+	if errors.Is(err, session.ErrAccountBusy) {
+		return summary, "Sessions of one user are not opened and revoked at the same time, since they may share a token. The run was interrupted, or the time limit used up, before this one's turn came; nothing was sent.\n\nRun again to finish."
+	}
 	var e *flame.Error
 	if !errors.As(err, &e) {
-		return summary, "The request could not be made, which is a defect of the provider. Report it to its developers."
+		return summary, "The request could not be made. " + reportDefect
 	}
-	parts := []string{happened(e), advice(e)}
-	if e.MaybeOpened {
-		parts = append(parts, "Flame may have opened a session whose token never arrived: "+lostSession)
+	parts := []string{describe(e), suggest(e)}
+	if e.Lost > 0 {
+		parts = append(parts, "Flame may have opened a session whose token never arrived: "+orphanedSession)
 	}
 	return summary, strings.Join(parts, "\n\n")
 }
 
-const lostSession = "it stays alive until it is ended at Flame. Where that matters, end the user's sessions there or change the password."
+const orphanedSession = "it stays alive until it is ended at Flame. Where that matters, end the user's sessions there or change the password."
 
-// happened tells what was sent, how often, and what came back.
-func happened(e *flame.Error) string {
+// describe says what was sent, how often, and what came back.
+func describe(e *flame.Error) string {
 	var b strings.Builder
-	what := map[flame.Operation]string{flame.OpOpen: "POST", flame.OpCheck: "GET", flame.OpRevoke: "DELETE"}[e.Op]
-	fmt.Fprintf(&b, "%s %s%s", what, e.Host, e.Path)
-	if e.Tries > 1 {
-		fmt.Fprintf(&b, " was tried %d times; at last", e.Tries)
+	fmt.Fprintf(&b, "%s %s%s", e.Op.Method(), e.Host, e.Path)
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " was tried %d times; at last", e.Attempts)
 	} else {
 		b.WriteString(" failed")
 	}
-	switch {
-	case errors.Is(e, flame.ErrStatus), errors.Is(e, flame.ErrUnauthorized):
-		fmt.Fprintf(&b, ": Flame answered %s", flame.StatusMeaning(e.Status))
-	case errors.Is(e, flame.ErrRedirect):
-		fmt.Fprintf(&b, ": the answer was %s, a redirect", flame.StatusMeaning(e.Status))
-		if e.Target != "" {
-			fmt.Fprintf(&b, " to %s", e.Target)
-		}
-	case e.Status != 0:
-		fmt.Fprintf(&b, ": %s, although the status was %s", e.Reason, flame.StatusMeaning(e.Status))
-	default:
-		fmt.Fprintf(&b, ": %s", e.Reason)
-	}
+	b.WriteString(describeResponse(e))
 	if e.Detail != "" {
 		fmt.Fprintf(&b, " (%s)", e.Detail)
 	}
@@ -71,16 +64,31 @@ func happened(e *flame.Error) string {
 	b.WriteString(".")
 	switch {
 	case errors.Is(e, flame.ErrInterrupted):
-	case e.Wait > 0 && e.Expired:
+	case e.Wait > 0 && e.DeadlineExceeded:
 		fmt.Fprintf(&b, " Flame asked for a pause of %s more, which is longer than this operation's time limit allows.", e.Wait.Round(time.Second))
-	case e.Expired:
+	case e.DeadlineExceeded:
 		b.WriteString(" This operation's time limit is used up.")
 	}
 	return b.String()
 }
 
-// advice tells what to do next.
-func advice(e *flame.Error) string {
+// describeResponse says what came back.
+func describeResponse(e *flame.Error) string {
+	switch {
+	case errors.Is(e, flame.ErrStatus), errors.Is(e, flame.ErrUnauthorized):
+		return ": Flame answered " + flame.StatusMeaning(e.Status)
+	case errors.Is(e, flame.ErrRedirect) && e.Target != "":
+		return fmt.Sprintf(": the answer was %s, a redirect to %s", flame.StatusMeaning(e.Status), e.Target)
+	case errors.Is(e, flame.ErrRedirect):
+		return fmt.Sprintf(": the answer was %s, a redirect", flame.StatusMeaning(e.Status))
+	case e.Status != 0:
+		return fmt.Sprintf(": %s, although the status was %s", e.Reason, flame.StatusMeaning(e.Status))
+	}
+	return fmt.Sprintf(": %s", e.Reason)
+}
+
+// suggest says what to do next.
+func suggest(e *flame.Error) string {
 	switch {
 	case errors.Is(e, flame.ErrUnreachable):
 		return "Check the endpoint, the network and, where one is needed, the proxy (HTTPS_PROXY, NO_PROXY), then run again."
@@ -105,7 +113,12 @@ func advice(e *flame.Error) string {
 	case errors.Is(e, flame.ErrTokenUnusable):
 		return "The token was not sent. Check where it comes from: Flame's tokens consist of letters, digits, - and _."
 	}
-	switch e.Status {
+	return suggestForStatus(e.Status)
+}
+
+// suggestForStatus says what to do after a refusal.
+func suggestForStatus(status int) string {
+	switch status {
 	case http.StatusUnauthorized:
 		return "Check user and password. They come from the resource, else from the provider block, else from FLAME_USER and FLAME_PASSWORD. Wrong credentials are not tried again, so that no account gets locked."
 	case http.StatusForbidden:
@@ -120,14 +133,7 @@ func advice(e *flame.Error) string {
 	return "Check the endpoint, then run again; where it stays so, ask Flame's support and name the request ID, if there is one."
 }
 
-// addNoTurn reports that a call was not made, because its time ended while it
-// waited for calls of the other kind for the same user.
-func addNoTurn(diags *diag.Diagnostics, task string) {
-	diags.AddError("Could not "+task,
-		"Sessions of one user are not opened and revoked at the same time, since they may share a token. The run was interrupted, or the time limit used up, before this one's turn came; nothing was sent.\n\nRun again to finish.")
-}
-
-// addLostAnswers warns of sessions that earlier tries of a successful open may
+// addLostAnswers warns of sessions that earlier attempts of a successful open may
 // have opened.
 func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {
 	if lost == 0 {
@@ -135,18 +141,17 @@ func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {
 	}
 	diags.AddWarning("Flame may hold a session that nobody knows the token of",
 		fmt.Sprintf("Session %s was opened, but only after %d earlier tries whose answers never arrived. "+
-			"Flame may have opened a session for each of them: %s", id, lost, lostSession))
+			"Flame may have opened a session for each of them: %s", id, lost, orphanedSession))
 }
 
-// addShared warns that two sessions hold one token.
+// addShared warns that two sessions hold the same token.
 func addShared(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("Two sessions share one Flame token",
 		"Session "+id+" appears more than once: Flame gave the same token to several sessions of one user. "+
 			"Revoking it for one ends it for all. Use one flame_session per user, and hand its token to everything that needs it.")
 }
 
-// addNotRevoked warns that a token was left, or will be left, alive for another
-// session that holds it.
+// addNotRevoked warns that a token is not revoked, because another session holds it.
 func addNotRevoked(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("The Flame token is not revoked, because another session holds it",
 		"Flame gave the token of session "+id+" to another session too, which would break if it were revoked now. "+

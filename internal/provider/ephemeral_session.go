@@ -2,10 +2,8 @@ package provider
 
 import (
 	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -15,51 +13,24 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 var (
-	_ ephemeral.EphemeralResource              = (*ephemeralSession)(nil)
-	_ ephemeral.EphemeralResourceWithConfigure = (*ephemeralSession)(nil)
-	_ ephemeral.EphemeralResourceWithClose     = (*ephemeralSession)(nil)
+	_ ephemeral.EphemeralResource              = (*sessionEphemeralResource)(nil)
+	_ ephemeral.EphemeralResourceWithConfigure = (*sessionEphemeralResource)(nil)
+	_ ephemeral.EphemeralResourceWithClose     = (*sessionEphemeralResource)(nil)
 )
 
-// ephemeralSession is the flame_session that lives no longer than a run, and
-// of which nothing is stored.
-type ephemeralSession struct {
+// NewSessionEphemeralResource returns the ephemeral resource flame_session, whose
+// session lives no longer than a run and is never stored.
+func NewSessionEphemeralResource() ephemeral.EphemeralResource { return &sessionEphemeralResource{} }
+
+type sessionEphemeralResource struct {
 	data *providerData
-	open *openEphemerals
 }
 
-const (
-	// closeTimeout bounds the revocation when the session is closed.
-	closeTimeout = 30 * time.Second
-	// finishTimeout bounds the revocation of what was not closed. Terraform kills
-	// a provider that does not end within two seconds.
-	finishTimeout = 1800 * time.Millisecond
-)
-
-// openEphemerals are the ephemeral sessions of this process that were opened
-// and not closed. Terraform does not close what something that failed was
-// using, nor, where it was interrupted, anything; it ends the provider though.
-type openEphemerals struct {
-	revocations sync.Map // func(context.Context), by mark
-}
-
-// revoke revokes them all, side by side.
-func (o *openEphemerals) revoke() {
-	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
-	defer cancel()
-	var all sync.WaitGroup
-	o.revocations.Range(func(_, revoke any) bool {
-		if revoke, ok := revoke.(func(context.Context)); ok {
-			all.Go(func() { revoke(ctx) })
-		}
-		return true
-	})
-	all.Wait()
-}
-
-type ephemeralModel struct {
+type sessionEphemeralModel struct {
 	User          types.String `tfsdk:"user"`
 	Password      types.String `tfsdk:"password"`
 	RevokeOnClose types.Bool   `tfsdk:"revoke_on_close"`
@@ -71,21 +42,11 @@ type ephemeralModel struct {
 	Endpoint      types.String `tfsdk:"endpoint"`
 }
 
-// ephemeralPrivate is what Close needs. Terraform keeps it in memory only.
-type ephemeralPrivate struct {
-	Endpoint string `json:"endpoint"`
-	User     string `json:"user"`
-	Token    string `json:"token"`
-	Mark     string `json:"mark"`
-}
-
-const ephemeralKey = "session"
-
-func (e *ephemeralSession) Metadata(_ context.Context, req ephemeral.MetadataRequest, resp *ephemeral.MetadataResponse) {
+func (e *sessionEphemeralResource) Metadata(_ context.Context, req ephemeral.MetadataRequest, resp *ephemeral.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_session"
 }
 
-func (e *ephemeralSession) Schema(_ context.Context, _ ephemeral.SchemaRequest, resp *ephemeral.SchemaResponse) {
+func (e *sessionEphemeralResource) Schema(_ context.Context, _ ephemeral.SchemaRequest, resp *ephemeral.SchemaResponse) {
 	notEmpty := []validator.String{stringvalidator.LengthAtLeast(1)}
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "A session of the Flame Analytics API for the time of one run: opened when its token is needed, revoked when it no longer is. Neither token nor password gets into a plan file or a state.",
@@ -136,18 +97,18 @@ func (e *ephemeralSession) Schema(_ context.Context, _ ephemeral.SchemaRequest, 
 	}
 }
 
-func (e *ephemeralSession) Configure(_ context.Context, req ephemeral.ConfigureRequest, resp *ephemeral.ConfigureResponse) {
-	e.data = fromProvider(req.ProviderData, &resp.Diagnostics)
+func (e *sessionEphemeralResource) Configure(_ context.Context, req ephemeral.ConfigureRequest, resp *ephemeral.ConfigureResponse) {
+	e.data = dataFromProvider(req.ProviderData, &resp.Diagnostics)
 }
 
-func (e *ephemeralSession) Open(ctx context.Context, req ephemeral.OpenRequest, resp *ephemeral.OpenResponse) {
-	var model ephemeralModel
+func (e *sessionEphemeralResource) Open(ctx context.Context, req ephemeral.OpenRequest, resp *ephemeral.OpenResponse) {
+	var model sessionEphemeralModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &model)...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
 	if e.data == nil {
-		e.data.ready(&resp.Diagnostics)
+		e.data.requireClient(&resp.Diagnostics)
 		return
 	}
 	login := e.data.credentials(&resp.Diagnostics, model.User, model.Password)
@@ -158,99 +119,80 @@ func (e *ephemeralSession) Open(ctx context.Context, req ephemeral.OpenRequest, 
 	if model.RevokeOnClose.IsNull() {
 		model.RevokeOnClose = types.BoolValue(true)
 	}
-	// While planning, what the provider is configured with may not exist yet.
-	// The session is then opened by the apply, and planned with as unknown.
-	if e.data.client == nil || e.data.endpoint.IsZero() || login.user.IsUnknown() || login.password.IsUnknown() {
-		model.ID, model.AuthToken, model.Endpoint = types.StringUnknown(), types.StringUnknown(), types.StringUnknown()
-		model.UserID, model.Email, model.FullName = types.StringUnknown(), types.StringUnknown(), types.StringUnknown()
+	if !e.data.canOpen(login) {
+		// In a plan, an argument may be unknown. The apply then opens the session.
+		model.setUnknown()
 		resp.Diagnostics.Append(resp.Result.Set(ctx, &model)...)
 		return
 	}
 
-	ctx, cancel := context.WithTimeout(masked(ctx, login.password.ValueString()), createTimeout)
+	password := login.password.ValueString()
+	ctx, cancel := context.WithTimeout(maskSecrets(ctx, password), createTimeout)
 	defer cancel()
-	const task = "open an ephemeral Flame session"
-	held := ephemeralPrivate{Endpoint: e.data.endpoint.String(), User: login.user.ValueString(), Mark: rand.Text()}
-	end, err := e.data.sessions.wait(ctx, opening, held.account())
+	held := session.Held{Instance: session.NewInstanceID(), Account: e.data.account(login)}
+	opened, err := e.data.run.Open(ctx, held.Account, flame.NewPassword(password), held.Instance)
 	if err != nil {
-		addNoTurn(&resp.Diagnostics, task)
+		addFailure(&resp.Diagnostics, "open an ephemeral Flame session", err)
 		return
 	}
-	session, err := e.data.client.Open(ctx, e.data.endpoint, held.User, login.password.ValueString())
-	held.Token = session.Token
-	if err == nil {
-		e.data.sessions.hold(held.heldToken(), held.Mark)
-	}
-	end()
-	if err != nil {
-		addFailure(&resp.Diagnostics, task, err)
-		return
-	}
-	model.ID = types.StringValue(flame.SessionID(session.Token))
-	model.AuthToken = types.StringValue(session.Token)
-	model.UserID, model.Email, model.FullName = textOrNull(session.UserID), textOrNull(session.Email), textOrNull(session.FullName)
-	model.Endpoint = types.StringValue(held.Endpoint)
+	held.Token = opened.Token
+	model.setFromAPI(opened.Session, held.Account.Endpoint)
 	resp.Diagnostics.Append(resp.Result.Set(ctx, &model)...)
 	if model.RevokeOnClose.ValueBool() {
-		resp.Diagnostics.Append(setPrivate(ctx, resp.Private, ephemeralKey, held)...)
+		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, newEphemeralPrivate(held))...)
 	}
 	if resp.Diagnostics.HasError() {
-		// Terraform does not close what was not opened, whatever Close was to do.
-		e.close(ctx, &resp.Diagnostics, held)
+		// Terraform does not close an ephemeral resource whose Open failed.
+		e.close(ctx, held, &resp.Diagnostics)
 		return
 	}
 	if model.RevokeOnClose.ValueBool() {
-		e.open.revocations.Store(held.Mark, func(ctx context.Context) {
-			var nobodyReads diag.Diagnostics
-			e.revoke(ctx, &nobodyReads, held)
-		})
+		e.data.run.RevokeAtExit(held)
 	}
-	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), session.Lost)
+	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), opened.Lost)
 }
 
-func (e *ephemeralSession) Close(ctx context.Context, req ephemeral.CloseRequest, resp *ephemeral.CloseResponse) {
-	held, diags := getPrivate[ephemeralPrivate](ctx, req.Private, ephemeralKey)
+func (e *sessionEphemeralResource) Close(ctx context.Context, req ephemeral.CloseRequest, resp *ephemeral.CloseResponse) {
+	private, diags := readPrivate[ephemeralPrivate](ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() || held.Token == "" || !e.data.ready(&resp.Diagnostics) {
+	// Without revoke_on_close, there is no private data.
+	if resp.Diagnostics.HasError() || private.Token == "" || !e.data.requireClient(&resp.Diagnostics) {
 		return
 	}
-	e.open.revocations.Delete(held.Mark)
-	e.close(ctx, &resp.Diagnostics, held)
+	held, err := private.held()
+	if err != nil {
+		addFailure(&resp.Diagnostics, "close an ephemeral Flame session", err)
+		return
+	}
+	e.close(ctx, held, &resp.Diagnostics)
 }
 
-// close revokes the session, also where the run was interrupted.
-func (e *ephemeralSession) close(ctx context.Context, diags *diag.Diagnostics, held ephemeralPrivate) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	e.revoke(ctx, diags, held)
-}
-
-// revoke ends the session. That it could not be ended is a warning: the run's
-// own work is done.
-func (e *ephemeralSession) revoke(ctx context.Context, diags *diag.Diagnostics, held ephemeralPrivate) {
-	ctx = masked(ctx, held.Token)
-	id := flame.SessionID(held.Token)
-	task := "revoke the ephemeral Flame session " + id
-	end, err := e.data.sessions.wait(ctx, revoking, held.account())
-	if err != nil {
-		diags.AddWarning("Could not "+task, "Other sessions of the same user were being opened all the time that closing may take. Its token still works: "+lostSession)
-		return
-	}
-	defer end()
-	if e.data.sessions.release(held.heldToken(), held.Mark) {
-		addNotRevoked(diags, id)
-		return
-	}
-	endpoint, err := flame.ParseEndpoint(held.Endpoint)
-	if err == nil {
-		_, err = e.data.client.Revoke(ctx, endpoint, held.Token)
-	}
-	if err != nil {
+// close revokes the token. A failure is a warning: the run's own work is done.
+func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held, diags *diag.Diagnostics) {
+	task := "revoke the ephemeral Flame session " + held.Token.SessionID()
+	outcome, err := e.data.run.Close(maskSecrets(ctx, held.Token.Reveal()), held)
+	switch {
+	case errors.Is(err, session.ErrAccountBusy):
+		diags.AddWarning("Could not "+task, "Other sessions of the same user were being opened all the time that closing may take. Its token still works: "+orphanedSession)
+	case err != nil:
 		summary, detail := failure(task, err)
-		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, lostSession))
+		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, orphanedSession))
+	case outcome == session.StillHeld:
+		addNotRevoked(diags, held.Token.SessionID())
 	}
 }
 
-func (p ephemeralPrivate) account() account { return account{p.Endpoint, p.User} }
+// setFromAPI sets what Flame responded when the session was opened.
+func (m *sessionEphemeralModel) setFromAPI(s flame.Session, endpoint flame.Endpoint) {
+	m.ID = types.StringValue(s.Token.SessionID())
+	m.AuthToken = types.StringValue(s.Token.Reveal())
+	m.UserID, m.Email, m.FullName = textOrNull(s.UserID), textOrNull(s.Email), textOrNull(s.FullName)
+	m.Endpoint = types.StringValue(endpoint.String())
+}
 
-func (p ephemeralPrivate) heldToken() heldToken { return heldToken{p.Endpoint, p.Token} }
+// setUnknown sets the results of a session that is not open yet.
+func (m *sessionEphemeralModel) setUnknown() {
+	for _, result := range []*types.String{&m.ID, &m.AuthToken, &m.UserID, &m.Email, &m.FullName, &m.Endpoint} {
+		*result = types.StringUnknown()
+	}
+}

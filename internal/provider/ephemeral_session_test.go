@@ -173,7 +173,7 @@ func TestEphemeralLife(t *testing.T) {
 			}
 			session.has(t, "this", map[string]any{
 				"user": flametest.User, "email": flametest.User, "password": nil, "revoke_on_close": true,
-				"endpoint": fake.URL(), "id": flame.SessionID(token),
+				"endpoint": fake.URL(), "id": flame.NewToken(token).SessionID(),
 			})
 			if (got[0]["user_id"] == nil) != config.SampleID || (got[0]["full_name"] == nil) != (config.Version != 2) {
 				t.Errorf("user_id and full_name are %v and %v", got[0]["user_id"], got[0]["full_name"])
@@ -525,7 +525,7 @@ func TestEphemeralLostAnswer(t *testing.T) {
 	fake.Script(flametest.OpOpen, flametest.Fault{Drop: true, CarryOut: true})
 	w := newWorkspace(t, fake, marked+oneEphemeral+used)
 	r := w.must("plan", "-input=false")
-	r.says(t, "Flame may hold a session that nobody knows the token of", "only after 1 earlier tries", flame.SessionID(endedTokens(fake)[0]))
+	r.says(t, "Flame may hold a session that nobody knows the token of", "only after 1 earlier tries", flame.NewToken(endedTokens(fake)[0]).SessionID())
 	r.warned(t, 1)
 	saw(t, fake, 2, 1, 0)
 	if len(fake.Live()) != 1 {
@@ -542,7 +542,7 @@ func TestEphemeralCloseFails(t *testing.T) {
 	for _, args := range [][]string{{"plan", "-input=false", "-out=plan.bin"}, {"apply", "-input=false", "plan.bin"}} {
 		r := w.must(args...)
 		token := fake.Live()[0]
-		r.says(t, "Could not revoke the ephemeral Flame session "+flame.SessionID(token), "500 (server error)", "Its token may still work", "end the user's sessions there or change the password")
+		r.says(t, "Could not revoke the ephemeral Flame session "+flame.NewToken(token).SessionID(), "500 (server error)", "Its token may still work", "end the user's sessions there or change the password")
 		r.warned(t, 1)
 		saw(t, fake, 1, 1, 0)
 		if strings.Contains(r.stdout+r.stderr, token) {

@@ -585,7 +585,7 @@ func (c *faultCell) checkState(want expected, got faultOutcome, before string) {
 		case slices.Contains([]int{401, 404, 410}, c.fault.Status), want.verdict == lost && c.fault.CarryOut:
 			final = "was dead already"
 		}
-		if len(got.progress) != 2 || !strings.Contains(got.progress[1], final) || !strings.Contains(got.progress[1], flame.SessionID(before)) {
+		if len(got.progress) != 2 || !strings.Contains(got.progress[1], final) || !strings.Contains(got.progress[1], flame.NewToken(before).SessionID()) {
 			c.errorf("progress is %q, want at last that the session %s", got.progress, final)
 		}
 	}
@@ -668,7 +668,7 @@ func (c *faultCell) checkTexts(want expected, got faultOutcome, secrets []string
 func (c *faultCell) checkRule(got faultOutcome, live []string, before string) {
 	text := diagnosticsText(got.diags)
 	told := strings.Contains(text, maybeOpenedText) ||
-		before != "" && strings.Contains(text, flame.SessionID(before)) || c.op == opImport && text != ""
+		before != "" && strings.Contains(text, flame.NewToken(before).SessionID()) || c.op == opImport && text != ""
 	c.saw.told = map[bool]string{true: "yes", false: "-"}[told]
 	if got.held != "" && !slices.Contains(live, got.held) && !told {
 		c.errorf("a token is held that does not work, and nobody was told")
@@ -714,11 +714,11 @@ func (c *faultCell) prepare(ctx context.Context, fake *flametest.Server, file st
 		}
 		client := flame.New(flame.Config{})
 		defer client.CloseIdleConnections()
-		session, err := client.Open(ctx, endpoint, flametest.User, flametest.Password)
+		session, err := client.Open(ctx, endpoint, flame.Credentials{User: flametest.User, Password: flame.NewPassword(flametest.Password)})
 		if err != nil {
 			return nil, "", err
 		}
-		before = session.Token
+		before = session.Token.Reveal()
 		if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
 			return nil, "", err
 		}

@@ -8,16 +8,19 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 )
 
-var _ function.Function = authorizationHeader{}
+var _ function.Function = authorizationHeaderFunction{}
 
-// authorizationHeader is provider::flame::authorization_header.
-type authorizationHeader struct{}
+// NewAuthorizationHeaderFunction returns the function authorization_header, which
+// returns the Authorization header for a token.
+func NewAuthorizationHeaderFunction() function.Function { return authorizationHeaderFunction{} }
 
-func (authorizationHeader) Metadata(_ context.Context, _ function.MetadataRequest, resp *function.MetadataResponse) {
+type authorizationHeaderFunction struct{}
+
+func (authorizationHeaderFunction) Metadata(_ context.Context, _ function.MetadataRequest, resp *function.MetadataResponse) {
 	resp.Name = "authorization_header"
 }
 
-func (authorizationHeader) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
+func (authorizationHeaderFunction) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
 	resp.Definition = function.Definition{
 		Summary:             "The Authorization header for a Flame token.",
 		MarkdownDescription: "Returns the value of the `Authorization` header that Flame expects, `Token token=…`. What could break out of a header is refused.",
@@ -31,12 +34,13 @@ func (authorizationHeader) Definition(_ context.Context, _ function.DefinitionRe
 	}
 }
 
-func (authorizationHeader) Run(ctx context.Context, req function.RunRequest, resp *function.RunResponse) {
-	var token string
-	if resp.Error = req.Arguments.Get(ctx, &token); resp.Error != nil {
+func (authorizationHeaderFunction) Run(ctx context.Context, req function.RunRequest, resp *function.RunResponse) {
+	var text string
+	if resp.Error = req.Arguments.Get(ctx, &text); resp.Error != nil {
 		return
 	}
-	if err := flame.CheckToken(token); err != nil {
+	token := flame.NewToken(text)
+	if err := token.Validate(); err != nil {
 		resp.Error = function.NewArgumentFuncError(0, "This cannot be a Flame token: "+err.Error()+". Pass the token alone, as flame_session gives it in auth_token") // Terraform ends the sentence
 		return
 	}

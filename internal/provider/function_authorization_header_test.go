@@ -60,7 +60,7 @@ func TestFunctionRefuses(t *testing.T) {
 func runFunction(t *testing.T, argument attr.Value) function.RunResponse {
 	t.Helper()
 	resp := function.RunResponse{Result: function.NewResultData(types.StringUnknown())}
-	authorizationHeader{}.Run(t.Context(), function.RunRequest{Arguments: function.NewArgumentsData([]attr.Value{argument})}, &resp)
+	authorizationHeaderFunction{}.Run(t.Context(), function.RunRequest{Arguments: function.NewArgumentsData([]attr.Value{argument})}, &resp)
 	return resp
 }
 

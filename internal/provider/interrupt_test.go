@@ -170,7 +170,7 @@ func (w *workspace) differences() (notHeld int, notAlive []string) {
 		if live[s.text("auth_token")] {
 			notHeld--
 		} else {
-			notAlive = append(notAlive, flame.SessionID(s.text("auth_token")))
+			notAlive = append(notAlive, flame.NewToken(s.text("auth_token")).SessionID())
 		}
 	}
 	return notHeld, notAlive
@@ -228,7 +228,7 @@ func TestInterruptedTwice(t *testing.T) {
 func TestInterruptedWait(t *testing.T) {
 	forEach(t, func(t *testing.T, to whom) {
 		fake := newFake(t, flametest.Config{})
-		w := newWorkspace(t, fake, session("this", `timeouts = { create = "3h" }`)+"provider \"flame\" {\n  max_retries = 20\n}\n")
+		w := newWorkspace(t, fake, sessionBlock("this", `timeouts = { create = "3h" }`)+"provider \"flame\" {\n  max_retries = 20\n}\n")
 		fake.Script(flametest.OpOpen, flametest.Fault{Status: 503})
 		fake.Always(flametest.OpOpen, &flametest.Fault{Status: 503, Header: http.Header{"Retry-After": {"3600"}}})
 		r := w.start("apply", "-auto-approve")

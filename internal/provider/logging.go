@@ -9,10 +9,10 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 )
 
-// masked gives a context whose log lines never show the secrets, neither as
-// they are nor as JSON writes them. No line is meant to hold one; this is the
-// second line of defence.
-func masked(ctx context.Context, secrets ...string) context.Context {
+// maskSecrets returns a context whose log lines never show the secrets, as they are
+// or as JSON escapes them. No line should hold one: this is the second line of
+// defence.
+func maskSecrets(ctx context.Context, secrets ...string) context.Context {
 	for _, secret := range secrets {
 		if secret == "" {
 			continue
@@ -28,7 +28,7 @@ func masked(ctx context.Context, secrets ...string) context.Context {
 	return ctx
 }
 
-// logAttempt writes one line for each request.
+// logAttempt logs one attempt. See flame.Config.Observe.
 func logAttempt(ctx context.Context, a flame.Attempt) {
 	fields := map[string]any{
 		"method":      a.Method,
@@ -46,8 +46,8 @@ func logAttempt(ctx context.Context, a flame.Attempt) {
 	}
 	if a.Err != nil {
 		fields["error"] = a.Err.Error()
-		tflog.Warn(ctx, "Flame did not do what was asked", fields)
+		tflog.Warn(ctx, "Flame request failed", fields)
 		return
 	}
-	tflog.Debug(ctx, "Flame answered", fields)
+	tflog.Debug(ctx, "Flame request succeeded", fields)
 }

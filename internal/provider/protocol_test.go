@@ -19,7 +19,7 @@ type protocolRun struct {
 }
 
 func newProtocolRun(ctx context.Context, arguments map[string]tftypes.Value) (*protocolRun, error) {
-	server, err := newServer(&flameProvider{version: "test", now: newClock().Now, backoffCap: time.Millisecond}, false)
+	server, err := newServer(&flameProvider{version: "test", now: newClock().Now, firstBackoff: time.Millisecond}, false)
 	if err != nil {
 		return nil, err
 	}

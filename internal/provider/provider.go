@@ -1,9 +1,11 @@
-// Package provider is the Terraform provider for Flame Analytics sessions. It
-// is the only package that knows Terraform.
+// Package provider is the Terraform provider for Flame Analytics: its schemas,
+// plans, states and diagnostics, and the server that Terraform starts. It is the
+// only package that knows Terraform. What happens to tokens is in package session.
 package provider
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timetypes/timetypes"
@@ -19,10 +21,11 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
-	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
-// Address is where the registries have the provider.
+// Address is the provider's address in the registry of Terraform.
 const Address = "registry.terraform.io/flameanalytics/flame"
 
 var (
@@ -33,23 +36,31 @@ var (
 	_ provider.ProviderWithFunctions          = (*flameProvider)(nil)
 )
 
-// New gives the provider of a version, which is part of the User-Agent, and
-// what must be called when it is no longer served: it revokes the ephemeral
-// sessions that Terraform has not closed, as it does not where a run fails. An
-// error is a defect of this package. Unless it is logged, the calls of which
-// there are many write no lines.
-func New(version string, logged bool) (server tfprotov6.ProviderServer, finish func(), err error) {
-	p := &flameProvider{version: version, now: time.Now}
-	server, err = newServer(p, logged)
-	return server, p.ephemerals.revoke, err
+type flameProvider struct {
+	version      string // part of the User-Agent
+	now          func() time.Time
+	firstBackoff time.Duration // see flame.Config
+
+	mu   sync.Mutex
+	runs []*session.Run // one for each time the provider was configured
 }
 
-type flameProvider struct {
-	version    string
-	now        func() time.Time
-	ephemerals openEphemerals
+// unclosedTimeout bounds the revocation of ephemeral sessions at exit. Terraform
+// kills a provider that does not exit within two seconds; see
+// https://github.com/hashicorp/go-plugin/blob/v1.8.0/client.go (Kill).
+const unclosedTimeout = 1800 * time.Millisecond
 
-	backoffCap time.Duration // the longest first wait between two tries; 0: the client's own
+// revokeUnclosed revokes the ephemeral sessions that Terraform has not closed. It
+// closes none that a failed resource was using, and none at all if it was
+// interrupted, but it ends the provider.
+func (p *flameProvider) revokeUnclosed() {
+	ctx, cancel := context.WithTimeout(context.Background(), unclosedTimeout)
+	defer cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, run := range p.runs {
+		run.RevokeUnclosed(ctx)
+	}
 }
 
 func (p *flameProvider) Metadata(_ context.Context, _ provider.MetadataRequest, resp *provider.MetadataResponse) {
@@ -113,26 +124,20 @@ func (p *flameProvider) Schema(_ context.Context, _ provider.SchemaRequest, resp
 
 func (p *flameProvider) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{
-		func() resource.Resource { return &sessionResource{now: p.now} },
+		func() resource.Resource { return NewSessionResource(p.now) },
 	}
 }
 
 func (p *flameProvider) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
-	return []func() ephemeral.EphemeralResource{
-		func() ephemeral.EphemeralResource { return &ephemeralSession{open: &p.ephemerals} },
-	}
+	return []func() ephemeral.EphemeralResource{NewSessionEphemeralResource}
 }
 
 func (p *flameProvider) Actions(context.Context) []func() action.Action {
-	return []func() action.Action{
-		func() action.Action { return &revokeAction{} },
-	}
+	return []func() action.Action{NewSessionRevokeAction}
 }
 
 func (p *flameProvider) Functions(context.Context) []func() function.Function {
-	return []func() function.Function{
-		func() function.Function { return authorizationHeader{} },
-	}
+	return []func() function.Function{NewAuthorizationHeaderFunction}
 }
 
 func (p *flameProvider) DataSources(context.Context) []func() datasource.DataSource { return nil }
@@ -149,8 +154,7 @@ type providerModel struct {
 	InsecureSkipVerify types.Bool           `tfsdk:"insecure_skip_verify"`
 }
 
-// ValidateConfig finds what is wrong with the arguments as they are written,
-// so that `terraform validate` does too.
+// ValidateConfig validates the arguments that have no validator of their own.
 func (p *flameProvider) ValidateConfig(ctx context.Context, req provider.ValidateConfigRequest, resp *provider.ValidateConfigResponse) {
 	var model providerModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &model)...)
@@ -170,11 +174,14 @@ func (p *flameProvider) Configure(ctx context.Context, req provider.ConfigureReq
 		return
 	}
 	resp.Diagnostics.Append(model.fillFromEnvironment()...)
-	data, diags := p.configured(model, req.TerraformVersion)
+	data, diags := p.newProviderData(model, req.TerraformVersion)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	p.mu.Lock()
+	p.runs = append(p.runs, data.run)
+	p.mu.Unlock()
 	resp.ResourceData = data
 	resp.EphemeralResourceData = data
 	resp.ActionData = data

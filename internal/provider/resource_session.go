@@ -2,8 +2,6 @@ package provider
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 var (
@@ -28,13 +27,18 @@ var (
 	_ resource.ResourceWithModifyPlan = (*sessionResource)(nil)
 )
 
-// sessionResource is flame_session: opened on create, revoked on delete.
+// NewSessionResource returns the resource flame_session, which opens a session on
+// create and revokes it on delete. now returns the current time.
+func NewSessionResource(now func() time.Time) resource.Resource {
+	return &sessionResource{now: now}
+}
+
 type sessionResource struct {
 	now  func() time.Time
 	data *providerData
 }
 
-// The time limits of whole operations, retries included.
+// Default timeouts of whole operations, retries included.
 const (
 	createTimeout = 5 * time.Minute
 	readTimeout   = time.Minute
@@ -64,8 +68,8 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				},
 				MarkdownDescription: "Password to open the session with. It is stored in the state: prefer `password_wo`, the provider's `password` or the environment variable `FLAME_PASSWORD`, which are not. Changing it leaves an open session as it is.",
 			},
-			// Not sensitive besides: no plan or state ever has it, and Terraform would
-			// note that it is in the state of each session: 3 % of the time of an apply.
+			// Not sensitive too: no plan or state ever holds it, and Terraform would record
+			// the mark in the state of each session, at 3 % of the time of an apply.
 			"password_wo": schema.StringAttribute{
 				Optional:            true,
 				WriteOnly:           true,
@@ -137,111 +141,100 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			},
 		},
 	}
-	// Descriptions alone are set by the library that makes this attribute.
-	limits, ok := resp.Schema.Attributes["timeouts"].(schema.SingleNestedAttribute)
-	if ok {
-		limits.MarkdownDescription = "How long whole operations may take, retries included."
-		resp.Schema.Attributes["timeouts"] = limits
+	// The library sets no description of the attribute itself.
+	if timeouts, ok := resp.Schema.Attributes["timeouts"].(schema.SingleNestedAttribute); ok {
+		timeouts.MarkdownDescription = "How long whole operations may take, retries included."
+		resp.Schema.Attributes["timeouts"] = timeouts
 	}
 }
 
 func (r *sessionResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
-	r.data = fromProvider(req.ProviderData, &resp.Diagnostics)
+	r.data = dataFromProvider(req.ProviderData, &resp.Diagnostics)
 }
 
 func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var config, plan sessionModel
 	resp.Diagnostics.Append(config.read(ctx, req.Config)...)
 	resp.Diagnostics.Append(plan.read(ctx, req.Plan)...)
-	if resp.Diagnostics.HasError() || !r.data.readyAtEndpoint(&resp.Diagnostics) {
+	if resp.Diagnostics.HasError() || !r.data.requireEndpoint(&resp.Diagnostics) {
 		return
-	}
-	if plan.Endpoint.IsUnknown() {
-		plan.Endpoint = types.StringValue(r.data.endpoint.String())
 	}
 	// A write-only value is in the configuration alone.
 	login := r.data.credentials(&resp.Diagnostics, plan.User, config.PasswordWO, plan.Password)
-	mark := rand.Text()
-	ctx, cancel := within(masked(ctx, login.password.ValueString()), plan.Timeouts.Create, createTimeout, &resp.Diagnostics)
+	password := login.password.ValueString()
+	ctx, cancel := withTimeout(maskSecrets(ctx, password), plan.Timeouts.Create, createTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
 		return
 	}
 
-	plan.User = login.user
-	end, err := r.data.sessions.wait(ctx, opening, plan.account())
-	if err != nil {
-		addNoTurn(&resp.Diagnostics, "open a Flame session")
-		return
-	}
-	defer end()
-	session, err := r.data.client.Open(ctx, r.data.endpoint, login.user.ValueString(), login.password.ValueString())
+	held := session.Held{Instance: session.NewInstanceID(), Account: r.data.account(login)}
+	opened, err := r.data.run.Open(ctx, held.Account, flame.NewPassword(password), held.Instance)
 	if err != nil {
 		addFailure(&resp.Diagnostics, "open a Flame session", err)
 		return
 	}
-	// What follows cannot fail short of a defect; should it, no token may be left over.
-	resp.Diagnostics.Append(plan.fill(session, r.now())...)
+	held.Token = opened.Token
+	plan.User = login.user
+	resp.Diagnostics.Append(plan.setFromAPI(opened.Session, held.Account.Endpoint, r.now())...)
 	resp.Diagnostics.Append(plan.write(ctx, &resp.State)...)
-	resp.Diagnostics.Append(setMark(ctx, resp.Private, mark)...)
+	resp.Diagnostics.Append(writePrivate(ctx, resp.Private, privateState{Instance: held.Instance})...)
 	if resp.Diagnostics.HasError() {
-		r.discard(ctx, &resp.Diagnostics, session)
+		// This takes a defect of the provider. Even so, no token may be orphaned.
+		if _, err := r.data.run.Close(maskSecrets(ctx, held.Token.Reveal()), held); err != nil {
+			addFailure(&resp.Diagnostics, "revoke the session "+held.Token.SessionID()+", which could not be stored", err)
+		}
 		resp.State.RemoveResource(ctx)
 		return
 	}
-	addLostAnswers(&resp.Diagnostics, plan.ID.ValueString(), session.Lost)
-	if r.data.sessions.hold(plan.heldToken(), mark) {
-		addShared(&resp.Diagnostics, plan.ID.ValueString())
-	}
-}
-
-// discard revokes a token that cannot be kept.
-func (r *sessionResource) discard(ctx context.Context, diags *diag.Diagnostics, session flame.Session) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(masked(ctx, session.Token)), 30*time.Second)
-	defer cancel()
-	if _, err := r.data.client.Revoke(ctx, r.data.endpoint, session.Token); err != nil {
-		addFailure(diags, "revoke the session "+flame.SessionID(session.Token)+", which could not be stored", err)
+	addLostAnswers(&resp.Diagnostics, held.Token.SessionID(), opened.Lost)
+	if opened.Shared {
+		addShared(&resp.Diagnostics, held.Token.SessionID())
 	}
 }
 
 func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var state sessionModel
 	resp.Diagnostics.Append(state.read(ctx, req.State)...)
-	mark, diags := getMark(ctx, req.Private)
+	private, diags := readPrivate[privateState](ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() || r.data == nil {
 		return
 	}
-	if mark == "" {
-		mark = rand.Text()
-		resp.Diagnostics.Append(setMark(ctx, resp.Private, mark)...)
+	if private.Instance == "" {
+		private.Instance = session.NewInstanceID()
+		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, private)...)
 	}
-	// A session that was moved here comes without an endpoint: it belongs to the provider's.
+	// A session that was moved here may have no endpoint: it belongs to the provider's.
 	if state.Endpoint.IsNull() && !r.data.endpoint.IsZero() {
 		state.Endpoint = types.StringValue(r.data.endpoint.String())
 		resp.Diagnostics.Append(state.write(ctx, &resp.State)...)
 	}
-	r.data.sessions.setRefreshed(mark)
-	if r.data.sessions.hold(state.heldToken(), mark) {
+	held, err := state.held(private.Instance)
+	if r.data.run.Refreshed(held) {
 		addShared(&resp.Diagnostics, state.ID.ValueString())
 	}
 	if !r.data.verify || resp.Diagnostics.HasError() {
 		return
 	}
-	if r.data.client == nil || state.Endpoint.IsNull() {
+	if len(r.data.unknown) > 0 || state.Endpoint.IsNull() {
 		resp.Diagnostics.AddWarning("The Flame session could not be verified",
 			fmt.Sprintf("Whether the token of session %s still works was not asked, because the provider's %s is not known before the apply. The state is kept. The next plan asks again.",
-				state.ID.ValueString(), r.data.waitsFor(state.Endpoint.IsNull())))
+				state.ID.ValueString(), r.data.unknownArguments(state.Endpoint.IsNull())))
 		return
 	}
+	if err != nil {
+		addUnusableEndpoint(&resp.Diagnostics, state, err)
+		return
+	}
+	r.verify(ctx, state, held, resp)
+}
 
-	ctx, cancel := within(masked(ctx, state.AuthToken.ValueString()), state.Timeouts.Read, readTimeout, &resp.Diagnostics)
+// verify removes the session from the state if its token no longer works.
+func (r *sessionResource) verify(ctx context.Context, state sessionModel, held session.Held, resp *resource.ReadResponse) {
+	ctx, cancel := withTimeout(maskSecrets(ctx, held.Token.Reveal()), state.Timeouts.Read, readTimeout, &resp.Diagnostics)
 	defer cancel()
-	endpoint, ok := sessionEndpoint(state, &resp.Diagnostics)
-	if !ok {
-		return
-	}
-	alive, err := r.data.client.Check(ctx, endpoint, state.AuthToken.ValueString())
+	alive, err := r.data.run.Check(ctx, held)
 	switch {
 	case err != nil:
 		_, detail := failure("", err)
@@ -249,7 +242,6 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 			fmt.Sprintf("Whether the token of session %s still works could not be learned, so the state is kept. %s\n\nTo plan without this check, set verify_sessions = false in the provider block.",
 				state.ID.ValueString(), detail))
 	case !alive:
-		r.data.sessions.release(state.heldToken(), mark)
 		resp.State.RemoveResource(ctx)
 		resp.Diagnostics.AddWarning("The Flame session has ended elsewhere",
 			fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.",
@@ -257,7 +249,7 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 	}
 }
 
-// Update sends nothing: what it changes concerns the state alone.
+// Update sends nothing: only the state changes.
 func (r *sessionResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var plan sessionModel
 	resp.Diagnostics.Append(plan.read(ctx, req.Plan)...)
@@ -270,134 +262,41 @@ func (r *sessionResource) Update(ctx context.Context, req resource.UpdateRequest
 	resp.Diagnostics.Append(plan.write(ctx, &resp.State)...)
 }
 
-// Delete revokes the token, with nothing but what the state holds.
+// Delete revokes the token, at the endpoint and with the settings in the state.
 func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	var state sessionModel
 	resp.Diagnostics.Append(state.read(ctx, req.State)...)
-	mark, diags := getMark(ctx, req.Private)
+	private, diags := readPrivate[privateState](ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
-	shared, diags := getFlag(ctx, req.Private, sharedKey)
-	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() || !state.RevokeOnDestroy.ValueBool() && !state.RevokeOnDestroy.IsNull() {
+	if resp.Diagnostics.HasError() || !state.revokes() || !r.data.requireClient(&resp.Diagnostics) {
 		return
 	}
-	if !r.data.ready(&resp.Diagnostics) {
+	held, err := state.held(private.Instance)
+	if err != nil {
+		addUnusableEndpoint(&resp.Diagnostics, state, err)
 		return
 	}
-	task := "revoke the Flame session " + state.ID.ValueString()
-	ctx, cancel := within(masked(ctx, state.AuthToken.ValueString()), state.Timeouts.Delete, deleteTimeout, &resp.Diagnostics)
+	r.data.checkNeeds(&resp.Diagnostics, state.ID.ValueString(), private.Needs)
+	ctx, cancel := withTimeout(maskSecrets(ctx, held.Token.Reveal()), state.Timeouts.Delete, deleteTimeout, &resp.Diagnostics)
 	defer cancel()
-	endpoint, ok := sessionEndpoint(state, &resp.Diagnostics)
-	if !ok || resp.Diagnostics.HasError() {
-		return
-	}
-	next, diags := getPrivate[successor](ctx, req.Private, successorKey)
-	resp.Diagnostics.Append(diags...)
-	r.data.checkSuccessor(&resp.Diagnostics, state.ID.ValueString(), next)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	end, err := r.data.sessions.wait(ctx, revoking, state.account())
-	if err != nil {
-		addNoTurn(&resp.Diagnostics, task)
+	outcome := session.StillHeld
+	if private.StillHeld {
+		r.data.run.Release(held)
+	} else if outcome, err = r.data.run.Revoke(ctx, held); err != nil {
+		addFailure(&resp.Diagnostics, "revoke the Flame session "+state.ID.ValueString(), err)
 		return
 	}
-	defer end()
-	if r.data.sessions.release(state.heldToken(), mark) || shared {
+	if outcome == session.StillHeld {
 		addNotRevoked(&resp.Diagnostics, state.ID.ValueString())
-		return
-	}
-	if _, err := r.data.client.Revoke(ctx, endpoint, state.AuthToken.ValueString()); err != nil {
-		addFailure(&resp.Diagnostics, task, err)
 	}
 }
 
-// sessionEndpoint gives the endpoint that issued the session's token.
-func sessionEndpoint(state sessionModel, diags *diag.Diagnostics) (flame.Endpoint, bool) {
-	endpoint, err := flame.ParseEndpoint(state.Endpoint.ValueString())
-	if err != nil {
-		diags.AddAttributeError(path.Root("endpoint"), "The session's endpoint is not usable",
-			fmt.Sprintf("The state of session %s does not say which endpoint its token belongs to: %s. Nothing was sent. Configure the provider's endpoint and run a plan with a refresh, which fills it in.",
-				state.ID.ValueString(), err))
-	}
-	return endpoint, err == nil
-}
-
-// What the provider keeps beside the state. A mark tells a session from others
-// with the same token; a session that was imported or moved here takes over
-// what its configuration says without being replaced, once; one whose token
-// another session goes on holding is not revoked when it is destroyed.
-const (
-	markKey      = "mark"
-	adoptedKey   = "adopted"
-	sharedKey    = "shared"
-	successorKey = "successor"
-)
-
-// A successor is what the plan of a replacement expects of the provider's
-// configuration: it may be another one when the plan is applied, and then the
-// session must not be revoked, because there would be none in its place.
-type successor struct {
-	User     string `json:"user,omitempty"` // the provider's, where it is what the new session is opened with
-	Password bool   `json:"password,omitempty"`
-	Endpoint string `json:"endpoint,omitempty"`
-}
-
-// checkSuccessor reports that a session is not revoked, because the one that is
-// to replace it could not be opened.
-func (d *providerData) checkSuccessor(diags *diag.Diagnostics, id string, next successor) {
-	var missing string
-	switch {
-	case next.User != "" && d.user.ValueString() != next.User:
-		missing = "user (" + envUser + ")"
-	case next.Password && d.password.IsNull():
-		missing = "password (" + envPassword + ")"
-	case next.Endpoint != "" && d.endpoint.String() != next.Endpoint:
-		missing = "endpoint (" + envEndpoint + ")"
-	default:
-		return
-	}
-	diags.AddError("The Flame session cannot be replaced as planned",
-		fmt.Sprintf("The provider's %s is missing or another one than when the plan was made, so the session that is to replace session %s could not be opened. Nothing was revoked. "+
-			"Apply with the same environment and variables as the plan was made with, or make a new plan.", missing, id))
-}
-
-type privateReader interface {
-	GetKey(ctx context.Context, key string) ([]byte, diag.Diagnostics)
-}
-
-type privateWriter interface {
-	SetKey(ctx context.Context, key string, value []byte) diag.Diagnostics
-}
-
-func getMark(ctx context.Context, private privateReader) (mark string, diags diag.Diagnostics) {
-	return getPrivate[string](ctx, private, markKey)
-}
-
-func setMark(ctx context.Context, private privateWriter, mark string) diag.Diagnostics {
-	return setPrivate(ctx, private, markKey, mark)
-}
-
-func getFlag(ctx context.Context, private privateReader, key string) (flag bool, diags diag.Diagnostics) {
-	return getPrivate[bool](ctx, private, key)
-}
-
-func getPrivate[T any](ctx context.Context, private privateReader, key string) (value T, diags diag.Diagnostics) {
-	raw, diags := private.GetKey(ctx, key)
-	if diags.HasError() || raw == nil {
-		return value, diags
-	}
-	if err := json.Unmarshal(raw, &value); err != nil {
-		diags.AddError("The state's private data cannot be read",
-			"What the provider keeps beside the state under the key "+key+" is not what it wrote. Restore the state from a backup.")
-	}
-	return value, diags
-}
-
-func setPrivate(ctx context.Context, private privateWriter, key string, value any) diag.Diagnostics {
-	raw, err := json.Marshal(value)
-	if err != nil {
-		return diag.Diagnostics{diag.NewErrorDiagnostic("The private data cannot be written", "Key "+key+" is a defect of the provider. Report it to its developers.")}
-	}
-	return private.SetKey(ctx, key, raw)
+// addUnusableEndpoint reports that a state does not say where its token belongs.
+func addUnusableEndpoint(diags *diag.Diagnostics, state sessionModel, err error) {
+	diags.AddAttributeError(path.Root("endpoint"), "The session's endpoint is not usable",
+		fmt.Sprintf("The state of session %s does not say which endpoint its token belongs to: %s. Nothing was sent. Configure the provider's endpoint and run a plan with a refresh, which fills it in.",
+			state.ID.ValueString(), err))
 }

@@ -19,56 +19,61 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 var _ resource.ResourceWithImportState = (*sessionResource)(nil)
 
-// ImportState takes over a session whose token is in an environment variable
-// or a file. The token itself is no import ID, because Terraform prints those.
+// ImportState imports a session whose token is in an environment variable or a
+// file. The token itself is refused as an import ID, because Terraform prints those.
 func (r *sessionResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	token := readToken(req.ID, &resp.Diagnostics)
-	if resp.Diagnostics.HasError() || !r.data.readyAtEndpoint(&resp.Diagnostics) {
+	token := flame.NewToken(readToken(req.ID, &resp.Diagnostics))
+	if resp.Diagnostics.HasError() || !r.data.requireEndpoint(&resp.Diagnostics) {
 		return
 	}
 	if r.data.verify {
-		ctx, cancel := context.WithTimeout(masked(ctx, token), readTimeout)
-		defer cancel()
-		alive, err := r.data.client.Check(ctx, r.data.endpoint, token)
-		switch {
-		case err != nil:
-			_, detail := failure("", err)
-			resp.Diagnostics.AddError("The token to import could not be verified",
-				detail+"\n\nTo import without this check, set verify_sessions = false in the provider block.")
-		case !alive:
-			resp.Diagnostics.AddError("The token to import does not work",
-				fmt.Sprintf("Flame at %s answered 401 to the token of session %s: it was revoked or has expired, or belongs to another endpoint. Import a token that works, or have Terraform open a new session.",
-					r.data.endpoint, flame.SessionID(token)))
-		}
-		if resp.Diagnostics.HasError() {
-			return
-		}
+		r.verifyImport(ctx, token, &resp.Diagnostics)
 	}
-	resp.Diagnostics.Append(adopt(ctx, &resp.State, resp.Private, r.now(), sessionModel{
-		AuthToken: types.StringValue(token),
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(importState(ctx, &resp.State, resp.Private, r.now(), sessionModel{
+		AuthToken: types.StringValue(token.Reveal()),
 		Endpoint:  types.StringValue(r.data.endpoint.String()),
 	})...)
 }
 
-// adopt writes the state of a session that was not opened here. What m does not
-// say is taken from the configuration without replacing the session, until the
-// first update has been applied.
-func adopt(ctx context.Context, state *tfsdk.State, private privateWriter, now time.Time, m sessionModel) diag.Diagnostics {
-	created := timestamp(now)
-	diags := setPrivate(ctx, private, adoptedKey, true)
+// verifyImport adds an error unless the token works.
+func (r *sessionResource) verifyImport(ctx context.Context, token flame.Token, diags *diag.Diagnostics) {
+	ctx, cancel := context.WithTimeout(maskSecrets(ctx, token.Reveal()), readTimeout)
+	defer cancel()
+	alive, err := r.data.run.Check(ctx, session.Held{Account: session.Account{Endpoint: r.data.endpoint}, Token: token})
+	switch {
+	case err != nil:
+		_, detail := failure("", err)
+		diags.AddError("The token to import could not be verified",
+			detail+"\n\nTo import without this check, set verify_sessions = false in the provider block.")
+	case !alive:
+		diags.AddError("The token to import does not work",
+			fmt.Sprintf("Flame at %s answered 401 to the token of session %s: it was revoked or has expired, or belongs to another endpoint. Import a token that works, or have Terraform open a new session.",
+				r.data.endpoint, token.SessionID()))
+	}
+}
+
+// importState writes the state of a session that was not opened here. The next
+// update takes what m does not say from the configuration, without replacing the
+// session.
+func importState(ctx context.Context, state *tfsdk.State, private privateWriter, now time.Time, m sessionModel) diag.Diagnostics {
+	diags := writePrivate(ctx, private, privateState{Imported: true})
 	for name, value := range map[string]any{
 		"auth_token":        m.AuthToken,
-		"id":                flame.SessionID(m.AuthToken.ValueString()),
+		"id":                flame.NewToken(m.AuthToken.ValueString()).SessionID(),
 		"user":              m.User,
 		"user_id":           m.UserID,
 		"email":             m.Email,
 		"full_name":         m.FullName,
 		"endpoint":          m.Endpoint,
-		"created_at":        created,
+		"created_at":        timestamp(now),
 		"revoke_on_destroy": true,
 	} {
 		diags.Append(state.SetAttribute(ctx, path.Root(name), value)...)
@@ -78,7 +83,7 @@ func adopt(ctx context.Context, state *tfsdk.State, private privateWriter, now t
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// readToken reads the token that an import ID points to.
+// readToken returns the token that an import ID points to.
 func readToken(id string, diags *diag.Diagnostics) string {
 	kind, where, _ := strings.Cut(id, ":")
 	var token string
@@ -103,14 +108,15 @@ func readToken(id string, diags *diag.Diagnostics) string {
 		return ""
 	}
 	token = strings.TrimSpace(token)
-	if err := flame.CheckToken(token); err != nil {
-		diags.AddError("What was imported is no token",
-			fmt.Sprintf("What %s:%s gives cannot be a token: %s. It must hold the token and nothing else.", kind, where, err))
+	if err := flame.NewToken(token).Validate(); err != nil {
+		diags.AddError("The imported value is not a token",
+			fmt.Sprintf("The value of %s:%s cannot be a token: %s. It must be the token and nothing else.", kind, where, err))
 	}
 	return token
 }
 
-// readTokenFile reads a small file, and warns where others may read it too.
+// readTokenFile returns the content of a small file, and warns if other users can
+// read it too.
 func readTokenFile(name string, diags *diag.Diagnostics) string {
 	const title = "The file to import from cannot be read"
 	cannot := func(err error) string {
@@ -142,7 +148,7 @@ func readTokenFile(name string, diags *diag.Diagnostics) string {
 	return string(content)
 }
 
-// reasonOf gives why a file could not be read, without its name.
+// reasonOf returns why a file could not be read, without its name.
 func reasonOf(err error) string {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

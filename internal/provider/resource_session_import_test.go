@@ -236,7 +236,7 @@ func TestImportBlocks(t *testing.T) {
 	for name, token := range tokens {
 		session := sessions[name]
 		session.has(t, name, map[string]any{
-			"auth_token": token, "id": flame.SessionID(token), "user": flametest.User, "endpoint": fake.URL(),
+			"auth_token": token, "id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": fake.URL(),
 			"user_id": nil, "email": nil, "full_name": nil, "password_wo": nil, "revoke_on_destroy": name != "revoke_on_destroy",
 		})
 		session.startedBetween(t, name, before, time.Now())
@@ -286,7 +286,7 @@ func TestImportCommand(t *testing.T) {
 		}
 		session := w.sessions()[test.name]
 		session.has(t, test.name, map[string]any{
-			"auth_token": tokens[i], "id": flame.SessionID(tokens[i]), "endpoint": fake.URL(), "revoke_on_destroy": true, "rotate_at": nil,
+			"auth_token": tokens[i], "id": flame.NewToken(tokens[i]).SessionID(), "endpoint": fake.URL(), "revoke_on_destroy": true, "rotate_at": nil,
 		})
 		session.startedBetween(t, test.name, before, time.Now())
 	}
@@ -369,7 +369,7 @@ func TestImportRefusesIDs(t *testing.T) {
 		noPlace  = "The import ID does not say where the token is"
 		unset    = "The environment variable to import from is not set\n"
 		noFile   = "The file to import from cannot be read\n"
-		noToken  = "What was imported is no token\nWhat %s gives cannot be a token: "
+		noToken  = "The imported value is not a token\nThe value of %s cannot be a token: "
 		sureFile = "Write the token to"
 	)
 	fake := newFake(t, flametest.Config{})
@@ -466,7 +466,7 @@ func TestImportVerifies(t *testing.T) {
 		fake.Reset()
 	}
 
-	refused([]string{"The token to import does not work", "Flame at " + fake.URL() + " answered 401", flame.SessionID(tokens[1]), "have Terraform open a new session"}, "env:A_DEAD_TOKEN")
+	refused([]string{"The token to import does not work", "Flame at " + fake.URL() + " answered 401", flame.NewToken(tokens[1]).SessionID(), "have Terraform open a new session"}, "env:A_DEAD_TOKEN")
 	fake.Always(flametest.OpCheck, &flametest.Fault{Status: 500, Echo: true})
 	refused([]string{"The token to import could not be verified", "GET " + address + "/organizations failed: Flame answered 500 (server error)", "set verify_sessions = false"}, "env:A_TOKEN")
 	fake.Always(flametest.OpCheck, &flametest.Fault{Status: 404})

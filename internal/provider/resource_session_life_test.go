@@ -97,8 +97,8 @@ resource "flame_session" "this" {
 			t.Errorf("the password is in the %s", where)
 		}
 	}
-	if session.Attributes["password_wo_version"] != 1. || !strings.Contains(string(private), markKey) {
-		t.Errorf("version or mark are missing: %v", session.Attributes)
+	if session.Attributes["password_wo_version"] != 1. || !strings.Contains(string(private), privateKey) {
+		t.Errorf("version or private data are missing: %v", session.Attributes)
 	}
 	w.quiet()
 

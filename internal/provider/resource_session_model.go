@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 // sessionModel is flame_session in configuration, plan and state.
@@ -35,9 +36,9 @@ type sessionModel struct {
 	attributes map[string]attr.Type // of the schema
 }
 
-// read takes over a configuration, plan or state. It goes by way of an object,
-// because the framework compiles a regular expression for each field of a struct
-// that it fills, each time, which took a third of the provider's time.
+// read reads a configuration, plan or state, via an object: filling a struct, the
+// framework compiles a regular expression per field and call (see its
+// internal/reflect/helpers.go), which took a third of the provider's time.
 func (m *sessionModel) read(ctx context.Context, from interface {
 	Get(ctx context.Context, target any) diag.Diagnostics
 },
@@ -66,7 +67,7 @@ func (m *sessionModel) read(ctx context.Context, from interface {
 		take(&m.CreatedAt, values["created_at"]) &&
 		take(&m.RotateAt, values["rotate_at"])
 	if !read {
-		diags.AddError("The schema does not fit", "An attribute of flame_session has another type than the provider expects, which is a defect of the provider. Report it to its developers.")
+		diags.AddError("The schema does not fit", "An attribute of flame_session has another type than the provider expects. "+reportDefect)
 	}
 	return diags
 }
@@ -76,7 +77,7 @@ func take[T attr.Value](to *T, value attr.Value) (ok bool) {
 	return ok
 }
 
-// write puts what was read, and changed since, into a plan or state.
+// write writes what was read, and changed since, to a plan or state.
 func (m *sessionModel) write(ctx context.Context, to interface {
 	Set(ctx context.Context, value any) diag.Diagnostics
 },
@@ -105,19 +106,20 @@ func (m *sessionModel) write(ctx context.Context, to interface {
 	return to.Set(ctx, object)
 }
 
-// fill takes over what Flame answered when the session was opened at a time.
-func (m *sessionModel) fill(s flame.Session, opened time.Time) diag.Diagnostics {
-	m.AuthToken = types.StringValue(s.Token)
-	m.ID = types.StringValue(flame.SessionID(s.Token))
+// setFromAPI sets what Flame responded when the session was opened.
+func (m *sessionModel) setFromAPI(s flame.Session, endpoint flame.Endpoint, openedAt time.Time) diag.Diagnostics {
+	m.AuthToken = types.StringValue(s.Token.Reveal())
+	m.ID = types.StringValue(s.Token.SessionID())
+	m.Endpoint = types.StringValue(endpoint.String())
 	m.UserID = textOrNull(s.UserID)
 	m.Email = textOrNull(s.Email)
 	m.FullName = textOrNull(s.FullName)
-	m.CreatedAt = timestamp(opened)
+	m.CreatedAt = timestamp(openedAt)
 	return m.setRotateAt()
 }
 
-// setRotateAt computes when the session is due to be replaced: null without
-// rotate_after, unknown while that is unknown.
+// setRotateAt computes rotate_at: null without rotate_after, unknown while that is
+// unknown.
 func (m *sessionModel) setRotateAt() diag.Diagnostics {
 	switch {
 	case m.RotateAfter.IsNull():
@@ -134,8 +136,8 @@ func (m *sessionModel) setRotateAt() diag.Diagnostics {
 	return diags
 }
 
-// due reports whether the session is to be replaced at a time.
-func (m *sessionModel) due(now time.Time) (bool, diag.Diagnostics) {
+// rotationDue reports whether rotate_at has come.
+func (m *sessionModel) rotationDue(now time.Time) (bool, diag.Diagnostics) {
 	if m.RotateAt.IsNull() || m.RotateAt.IsUnknown() {
 		return false, nil
 	}
@@ -143,17 +145,23 @@ func (m *sessionModel) due(now time.Time) (bool, diag.Diagnostics) {
 	return !diags.HasError() && !now.Before(at), diags
 }
 
-// heldToken gives the session's token and where it belongs.
-func (m *sessionModel) heldToken() heldToken {
-	return heldToken{m.Endpoint.ValueString(), m.AuthToken.ValueString()}
+// revokes reports whether destroying the session revokes its token.
+func (m *sessionModel) revokes() bool {
+	return m.RevokeOnDestroy.IsNull() || m.RevokeOnDestroy.ValueBool()
 }
 
-// account gives whose session it is.
-func (m *sessionModel) account() account {
-	return account{m.Endpoint.ValueString(), m.User.ValueString()}
+// held returns the session's token and who holds it. It fails if the endpoint is
+// not usable.
+func (m *sessionModel) held(instance session.InstanceID) (session.Held, error) {
+	endpoint, err := flame.ParseEndpoint(m.Endpoint.ValueString())
+	return session.Held{
+		Instance: instance,
+		Account:  session.Account{Endpoint: endpoint, User: m.User.ValueString()},
+		Token:    flame.NewToken(m.AuthToken.ValueString()),
+	}, err
 }
 
-// textOrNull gives null for what Flame did not answer.
+// textOrNull returns null for "", which stands for what Flame did not say.
 func textOrNull(s string) types.String {
 	if s == "" {
 		return types.StringNull()
@@ -161,14 +169,15 @@ func textOrNull(s string) types.String {
 	return types.StringValue(s)
 }
 
-// timestamp gives a time in UTC, to the second: an RFC 3339 text that people read.
+// timestamp returns a time in UTC, to the second: people read it.
 func timestamp(t time.Time) timetypes.RFC3339 {
 	return timetypes.NewRFC3339TimeValue(t.UTC().Truncate(time.Second))
 }
 
-// within gives a context that ends when the operation's time limit does.
-func within(ctx context.Context, limit func(context.Context, time.Duration) (time.Duration, diag.Diagnostics), preset time.Duration, diags *diag.Diagnostics) (context.Context, context.CancelFunc) {
-	d, moreDiags := limit(ctx, preset)
+// withTimeout returns a context that ends after the timeout that is configured for
+// an operation, or else after a default. The caller must call cancel.
+func withTimeout(ctx context.Context, configured func(context.Context, time.Duration) (time.Duration, diag.Diagnostics), byDefault time.Duration, diags *diag.Diagnostics) (_ context.Context, cancel context.CancelFunc) {
+	timeout, moreDiags := configured(ctx, byDefault)
 	diags.Append(moreDiags...)
-	return context.WithTimeout(ctx, d)
+	return context.WithTimeout(ctx, timeout)
 }

@@ -15,34 +15,35 @@ import (
 
 var _ resource.ResourceWithMoveState = (*sessionResource)(nil)
 
-// A moveSource is a kind of resource whose state may hold a session: where what
-// Flame answered is kept, first the place that is surest to have the token, and
-// where what it was asked is.
+// moveSource is a type of resource whose state may hold a session, and the
+// attributes to look in.
 type moveSource struct {
-	provider      string // namespace and type; the host of a registry does not matter
-	resource      string
-	answers, asks []string
-	bare          []string // those of the answers that may be the token itself
+	provider   string // namespace and type; the registry's host does not matter
+	resource   string
+	responses  []string // may hold Flame's response; the likeliest first
+	requests   []string // may hold the request that opened the session
+	bareTokens []string // those of responses that may be the token itself
 }
 
-// The places are from the schemas of the providers, in all of their versions:
-// github.com/magodo/terraform-provider-restful, github.com/Mastercard/terraform-provider-restapi,
-// github.com/hashicorp/terraform (internal/builtin/providers/terraform) and
-// github.com/hashicorp/terraform-provider-null.
+// The attributes are from the schemas of all versions of the providers:
+// https://github.com/magodo/terraform-provider-restful,
+// https://github.com/Mastercard/terraform-provider-restapi,
+// https://github.com/hashicorp/terraform (internal/builtin/providers/terraform) and
+// https://github.com/hashicorp/terraform-provider-null.
 var moveSources = []moveSource{
-	{provider: "magodo/restful", resource: "restful_operation", answers: []string{"sensitive_output", "output"}, asks: []string{"body"}},
-	{provider: "magodo/restful", resource: "restful_resource", answers: []string{"sensitive_output", "output"}, asks: []string{"body"}},
-	// A refresh rewrites all but create_response.
-	{provider: "mastercard/restapi", resource: "restapi_object", answers: []string{"create_response", "api_data", "api_response"}, asks: []string{"data"}},
+	{provider: "magodo/restful", resource: "restful_operation", responses: []string{"sensitive_output", "output"}, requests: []string{"body"}},
+	{provider: "magodo/restful", resource: "restful_resource", responses: []string{"sensitive_output", "output"}, requests: []string{"body"}},
+	// A refresh overwrites all but create_response.
+	{provider: "mastercard/restapi", resource: "restapi_object", responses: []string{"create_response", "api_data", "api_response"}, requests: []string{"data"}},
 	{
-		provider: "builtin/terraform", resource: "terraform_data", bare: []string{"store", "output", "input"},
-		answers: []string{"store", "output", "input", "triggers_replace"}, asks: []string{"store", "input", "triggers_replace"},
+		provider: "builtin/terraform", resource: "terraform_data", bareTokens: []string{"store", "output", "input"},
+		responses: []string{"store", "output", "input", "triggers_replace"}, requests: []string{"store", "input", "triggers_replace"},
 	},
-	{provider: "hashicorp/null", resource: "null_resource", answers: []string{"triggers"}, asks: []string{"triggers"}},
+	{provider: "hashicorp/null", resource: "null_resource", responses: []string{"triggers"}, requests: []string{"triggers"}},
 }
 
-// MoveState takes over sessions that other providers have opened, by moved
-// blocks, with no request to the API.
+// MoveState moves sessions here that other providers have opened. It sends no
+// request.
 func (r *sessionResource) MoveState(context.Context) []resource.StateMover {
 	return []resource.StateMover{{StateMover: r.move}}
 }
@@ -65,10 +66,10 @@ func (r *sessionResource) move(ctx context.Context, req resource.MoveStateReques
 		resp.Diagnostics.AddError("No Flame token in the state to move from",
 			fmt.Sprintf("The state of the %s holds no auth_token (looked for in %s), so there is no session that flame_session could take over. Nothing was moved. "+
 				"Where you have the token elsewhere, remove the moved block and import it (env:NAME or file:PATH); else let Terraform open a new session, and end the old one at Flame.",
-				source.resource, strings.Join(source.answers, ", ")))
+				source.resource, strings.Join(source.responses, ", ")))
 		return
 	}
-	resp.Diagnostics.Append(adopt(ctx, &resp.TargetState, resp.TargetPrivate, r.now(), session)...)
+	resp.Diagnostics.Append(importState(ctx, &resp.TargetState, resp.TargetPrivate, r.now(), session)...)
 }
 
 func findMoveSource(address, resourceType string) *moveSource {
@@ -82,36 +83,37 @@ func findMoveSource(address, resourceType string) *moveSource {
 	return nil
 }
 
-// find looks for a token that can be used, and for what stands beside it.
+// find returns the session in a state, and whether there is a token that can be
+// used.
 func (s moveSource) find(attributes map[string]any) (sessionModel, bool) {
-	for _, place := range s.answers {
-		for _, answer := range candidates(attributes[place]) {
-			members, isObject := answer.(map[string]any)
+	for _, name := range s.responses {
+		for _, response := range unwrap(attributes[name]) {
+			members, isObject := response.(map[string]any)
 			token := stringMember(members, "auth_token")
-			if !isObject && slices.Contains(s.bare, place) {
-				token, _ = answer.(string)
+			if !isObject && slices.Contains(s.bareTokens, name) {
+				token, _ = response.(string)
 			}
-			if flame.CheckToken(token) != nil {
+			if flame.NewToken(token).Validate() != nil {
 				continue
 			}
 			return sessionModel{
 				AuthToken: types.StringValue(token),
-				User:      textOrNull(s.asked(attributes, "user")),
+				User:      textOrNull(s.requested(attributes, "user")),
 				UserID:    textOrNull(stringMember(members, "id")),
 				Email:     textOrNull(stringMember(members, "email")),
 				FullName:  textOrNull(stringMember(members, "full_name")),
-				Endpoint:  normalEndpoint(s.asked(attributes, "endpoint")),
+				Endpoint:  normalEndpoint(s.requested(attributes, "endpoint")),
 			}, true
 		}
 	}
 	return sessionModel{}, false
 }
 
-// asked gives a member of what Flame was asked with.
-func (s moveSource) asked(attributes map[string]any, name string) string {
-	for _, place := range s.asks {
-		for _, ask := range candidates(attributes[place]) {
-			members, _ := ask.(map[string]any)
+// requested returns a member of the request that opened the session, or "".
+func (s moveSource) requested(attributes map[string]any, name string) string {
+	for _, attribute := range s.requests {
+		for _, request := range unwrap(attributes[attribute]) {
+			members, _ := request.(map[string]any)
 			if value := stringMember(members, name); value != "" {
 				return value
 			}
@@ -120,8 +122,8 @@ func (s moveSource) asked(attributes map[string]any, name string) string {
 	return ""
 }
 
-// normalEndpoint gives the endpoint in its normal spelling, null for none: the
-// next refresh then takes the provider's.
+// normalEndpoint returns the normalized endpoint, or null if there is none: then
+// the next refresh sets the provider's.
 func normalEndpoint(s string) types.String {
 	endpoint, err := flame.ParseEndpoint(s)
 	if err != nil {
@@ -130,13 +132,13 @@ func normalEndpoint(s string) types.String {
 	return types.StringValue(endpoint.String())
 }
 
-// candidates gives what an attribute may mean: a value of dynamic type is
-// stored with its type beside it, some versions store JSON as text, and
-// terraform_data's store has values of its own within.
-func candidates(attribute any) []any {
+// unwrap returns the values that an attribute may stand for: a value of dynamic
+// type is stored beside its type, some versions store JSON as text, and the store
+// of terraform_data has values inside.
+func unwrap(attribute any) []any {
 	members, isObject := attribute.(map[string]any)
 	if inner, wrapped := members["value"]; wrapped && len(members) == 2 && members["type"] != nil {
-		return candidates(inner)
+		return unwrap(inner)
 	}
 	if text, ok := attribute.(string); ok {
 		var object map[string]any
@@ -150,14 +152,14 @@ func candidates(attribute any) []any {
 	if isObject {
 		for _, inner := range []string{"sensitive_output", "output"} {
 			if value, ok := members[inner]; ok {
-				found = append(found, candidates(value)...)
+				found = append(found, unwrap(value)...)
 			}
 		}
 	}
 	return found
 }
 
-// stringMember gives a member that is a string or a number as text, else "".
+// stringMember returns a member that is a string or a number as text, or else "".
 // Mastercard/restapi writes null as the text <nil>.
 func stringMember(members map[string]any, name string) string {
 	switch value := members[name].(type) {

@@ -161,7 +161,7 @@ func TestMove(t *testing.T) {
 	sessions := w.sessions()
 	for name, test := range tests {
 		sessions[name].has(t, name, map[string]any{
-			"auth_token": tokens[name], "id": flame.SessionID(tokens[name]), "user": flametest.User, "endpoint": fake.URL(),
+			"auth_token": tokens[name], "id": flame.NewToken(tokens[name]).SessionID(), "user": flametest.User, "endpoint": fake.URL(),
 			"user_id": test.answered[0], "email": test.answered[1], "full_name": test.answered[2],
 			"revoke_on_destroy": test.configuration != "revoke_on_destroy",
 		})
@@ -275,7 +275,7 @@ func TestMoveFromTerraformData(t *testing.T) {
 	sessions := w.sessions()
 	for name, token := range tokens {
 		sessions[name].has(t, name, map[string]any{
-			"auth_token": token, "id": flame.SessionID(token), "user": flametest.User, "endpoint": fake.URL(),
+			"auth_token": token, "id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": fake.URL(),
 		})
 	}
 	sessions["object"].has(t, "object", map[string]any{"user_id": "12345678901234567890", "email": "a@b.c", "full_name": nil})

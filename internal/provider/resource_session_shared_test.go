@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,18 +13,14 @@ func sharingFake(t *testing.T) *flametest.Server {
 	return newFake(t, flametest.Config{SharedTokens: true})
 }
 
-func session(name, arguments string) string {
-	return fmt.Sprintf("resource \"flame_session\" %q {\n%s\n}\n", name, arguments)
-}
-
 const createFirst = "lifecycle {\n create_before_destroy = true\n}\n"
 
 // A replacement that gets the same token back keeps it.
 func TestSharedReplaceCreateFirst(t *testing.T) {
 	fake := sharingFake(t)
-	w := newWorkspace(t, fake, session("this", `rotate_when_changed = { n = "1" }`+"\n"+createFirst))
+	w := newWorkspace(t, fake, sessionBlock("this", `rotate_when_changed = { n = "1" }`+"\n"+createFirst))
 	w.apply()
-	w.write("main.tf", requireFlame+session("this", `rotate_when_changed = { n = "2" }`+"\n"+createFirst))
+	w.write("main.tf", requireFlame+sessionBlock("this", `rotate_when_changed = { n = "2" }`+"\n"+createFirst))
 	r := w.apply()
 	r.says(t, "The Flame token is not revoked, because another session holds it")
 	saw(t, fake, 2, 0, 1)
@@ -39,10 +34,10 @@ func TestSharedReplaceCreateFirst(t *testing.T) {
 // A replacement that destroys first gets a new token.
 func TestSharedReplaceDestroyFirst(t *testing.T) {
 	fake := sharingFake(t)
-	w := newWorkspace(t, fake, session("this", `rotate_when_changed = { n = "1" }`))
+	w := newWorkspace(t, fake, sessionBlock("this", `rotate_when_changed = { n = "1" }`))
 	w.apply()
 	before := fake.Live()[0]
-	w.write("main.tf", requireFlame+session("this", `rotate_when_changed = { n = "2" }`))
+	w.write("main.tf", requireFlame+sessionBlock("this", `rotate_when_changed = { n = "2" }`))
 	w.apply()
 	if fake.Live()[0] == before {
 		t.Error("the token is the same")
@@ -57,7 +52,7 @@ func TestSharedReplaceDestroyFirst(t *testing.T) {
 // last one ends the token.
 func TestSharedByTwo(t *testing.T) {
 	fake := sharingFake(t)
-	w := newWorkspace(t, fake, session("a", "")+session("b", ""))
+	w := newWorkspace(t, fake, sessionBlock("a", "")+sessionBlock("b", ""))
 	r := w.apply()
 	r.says(t, "Two sessions share one Flame token", w.sessions()["a"].text("id"))
 	saw(t, fake, 2, 0, 0)
@@ -69,10 +64,10 @@ func TestSharedByTwo(t *testing.T) {
 		t.Error("the token is alive after everything was destroyed")
 	}
 
-	w.write("main.tf", requireFlame+session("a", "")+session("b", "depends_on = [flame_session.a]"))
+	w.write("main.tf", requireFlame+sessionBlock("a", "")+sessionBlock("b", "depends_on = [flame_session.a]"))
 	w.apply()
 	// One goes. Terraform refreshes b only after a, which b depends on, is planned to stay.
-	w.write("main.tf", requireFlame+session("a", ""))
+	w.write("main.tf", requireFlame+sessionBlock("a", ""))
 	r = w.apply()
 	if len(fake.Live()) == 1 {
 		r.says(t, "The Flame token is not revoked, because another session holds it")
@@ -92,7 +87,7 @@ func TestSharedGoesAndComes(t *testing.T) {
 	fake := sharingFake(t)
 	w := newWorkspace(t, fake, "")
 	for i := range 4 {
-		w.write("main.tf", requireFlame+session(fmt.Sprintf("s%d", i), ""))
+		w.write("main.tf", requireFlame+sessionBlock(fmt.Sprintf("s%d", i), ""))
 		w.apply()
 		w.agrees()
 		w.quiet()
@@ -101,83 +96,14 @@ func TestSharedGoesAndComes(t *testing.T) {
 	w.agrees()
 }
 
-// Opening and revoking for one user never overlap; for two users they may.
-func TestTurns(t *testing.T) {
-	s := newSessions()
-	ada, bob := account{"e", "ada"}, account{"e", "bob"}
-	first, err := s.wait(t.Context(), opening, ada)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := s.wait(t.Context(), opening, ada)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := s.wait(t.Context(), revoking, bob)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other()
-
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.wait(cancelled, revoking, ada); err == nil {
-		t.Error("a revocation began while sessions of the user were being opened")
-	}
-	first()
-	if _, err := s.wait(cancelled, revoking, ada); err == nil {
-		t.Error("a revocation began while a session of the user was being opened")
-	}
-	began := make(chan struct{})
-	go func() {
-		end, err := s.wait(t.Context(), revoking, ada)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		close(began)
-		end()
-	}()
-	second()
-	<-began
-	end, err := s.wait(t.Context(), opening, ada)
-	if err != nil {
-		t.Fatal(err)
-	}
-	end()
-}
-
-func TestHolders(t *testing.T) {
-	s := newSessions()
-	token := heldToken{"e", "t"}
-	for _, step := range []struct {
-		what string
-		got  bool
-		want bool
-	}{
-		{"a holds", s.hold(token, "a"), false},
-		{"a holds still", s.hold(token, "a"), false},
-		{"another token", s.hold(heldToken{"e", "u"}, "b"), false},
-		{"the token at another endpoint", s.hold(heldToken{"f", "t"}, "b"), false},
-		{"b holds too", s.hold(token, "b"), true},
-		{"a lets go", s.release(token, "a"), true},
-		{"b lets go", s.release(token, "b"), false},
-		{"who never held", s.release(token, "c"), false},
-	} {
-		if step.got != step.want {
-			t.Errorf("%s: shared is %v", step.what, step.got)
-		}
-	}
-}
-
 // A refresh decides whether a rotation is due, so that a plan holds however
 // late it is applied.
 func TestRotationIsDecidedByRefresh(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, session("this", `rotate_after = "720h"`))
+	w := newWorkspace(t, fake, sessionBlock("this", `rotate_after = "720h"`))
 	w.apply()
 	// Due at once, but planned without a refresh: the plan changes the state alone, and can be applied.
-	w.write("main.tf", requireFlame+session("this", `rotate_after = "1ns"`))
+	w.write("main.tf", requireFlame+sessionBlock("this", `rotate_after = "1ns"`))
 	w.must("plan", "-input=false", "-refresh=false", "-out=plan.bin").says(t, "0 to add, 1 to change, 0 to destroy")
 	w.must("apply", "-input=false", "plan.bin")
 	if got := order(fake); got != "POST" {

@@ -56,7 +56,7 @@ func TestStateStoredEarlier(t *testing.T) {
 			for name := range storedSessions {
 				token := opened[len(tokens)]
 				tokens[name] = token
-				placeholders = append(placeholders, "TOKEN-"+name, token, "ID-"+name, flame.SessionID(token))
+				placeholders = append(placeholders, "TOKEN-"+name, token, "ID-"+name, flame.NewToken(token).SessionID())
 			}
 			w.write("terraform.tfstate", strings.NewReplacer(placeholders...).Replace(string(fixture)))
 

@@ -41,7 +41,7 @@ func TestSessionLife(t *testing.T) {
 				t.Error("the state holds another token than the one alive")
 			}
 			for attribute, want := range map[string]any{
-				"id": flame.SessionID(token), "user": flametest.User, "endpoint": fake.URL(), "email": flametest.User,
+				"id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": fake.URL(), "email": flametest.User,
 				"revoke_on_destroy": true, "rotate_at": nil, "password": nil, "password_wo": nil, "timeouts": nil,
 			} {
 				if got := session.Attributes[attribute]; got != want {

@@ -191,7 +191,7 @@ func (d *demo) verdict(ctx context.Context, token string) error {
 		for _, r := range d.fake.Journal() {
 			session := ""
 			if r.Token != "" {
-				session = "  session " + flame.SessionID(r.Token)
+				session = "  session " + flame.NewToken(r.Token).SessionID()
 			}
 			fmt.Printf("   %-18s answered %d%s\n", r.Op, r.Status, session)
 		}
@@ -206,13 +206,13 @@ func (d *demo) verdict(ctx context.Context, token string) error {
 		return errors.New("no session was opened")
 	}
 	// The real API keeps no journal that can be read; the token itself tells.
-	alive, err := flame.New(flame.Config{UserAgent: "terraform-provider-flame/demo"}).Check(ctx, d.endpoint, token)
+	alive, err := flame.New(flame.Config{UserAgent: "terraform-provider-flame/demo"}).Check(ctx, d.endpoint, flame.NewToken(token))
 	switch {
 	case err != nil:
-		return fmt.Errorf("whether session %s is still alive could not be learned: %w", flame.SessionID(token), err)
+		return fmt.Errorf("whether session %s is still alive could not be learned: %w", flame.NewToken(token).SessionID(), err)
 	case alive:
-		return fmt.Errorf("session %s is still alive: its token works after destroy", flame.SessionID(token))
+		return fmt.Errorf("session %s is still alive: its token works after destroy", flame.NewToken(token).SessionID())
 	}
-	fmt.Printf("   sessions opened 1, revoked 1, left alive 0: Flame no longer takes the token of session %s\n", flame.SessionID(token))
+	fmt.Printf("   sessions opened 1, revoked 1, left alive 0: Flame no longer takes the token of session %s\n", flame.NewToken(token).SessionID())
 	return nil
 }

@@ -4,56 +4,28 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
-// providerData is what a configured provider hands to everything it serves.
-// One value lives as long as one run of Terraform over one provider block.
-type providerData struct {
-	client *flame.Client // nil while an argument that it needs is unknown
-	// unknown names the arguments that the client waits for.
-	unknown []string
-
-	endpoint flame.Endpoint // zero while unknown
-	user     types.String   // null: set nowhere
-	password types.String   // null: set nowhere
-	verify   bool
-
-	sessions *sessions
-}
-
-// fromProvider gives the provider's data to what is served. It is nil before
-// the provider was configured, as in `terraform validate`.
-func fromProvider(data any, diags *diag.Diagnostics) *providerData {
-	if data == nil {
-		return nil
-	}
-	d, ok := data.(*providerData)
-	if !ok {
-		diags.AddError("Unexpected provider data",
-			fmt.Sprintf("Configuring the provider gave a %T, which is a defect of the provider. Report it to its developers.", data))
-	}
-	return d
-}
-
-// The environment variables that stand in for provider arguments.
+// Environment variables that are used for provider arguments that are not set.
 const (
 	envEndpoint = "FLAME_ENDPOINT"
 	envUser     = "FLAME_USER"
 	envPassword = "FLAME_PASSWORD"
 )
 
-// fillFromEnvironment gives arguments that are not set the values of their
-// environment variables. An empty variable counts as unset.
+// fillFromEnvironment sets arguments that are not set from their environment
+// variables. An empty variable counts as unset.
 func (m *providerModel) fillFromEnvironment() diag.Diagnostics {
 	var diags diag.Diagnostics
 	for name, argument := range map[string]*types.String{
@@ -73,7 +45,8 @@ func (m *providerModel) fillFromEnvironment() diag.Diagnostics {
 	return diags
 }
 
-// endpoint gives the base URL: zero while unknown, the default where not set.
+// endpoint returns the base URL: zero if it is unknown, the default if it is not
+// set.
 func (m *providerModel) endpoint() (flame.Endpoint, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	if m.Endpoint.IsUnknown() {
@@ -92,7 +65,7 @@ func (m *providerModel) endpoint() (flame.Endpoint, diag.Diagnostics) {
 	return endpoint, diags
 }
 
-// rootCAs gives the roots to trust; nil: the system's.
+// rootCAs returns the roots to trust. Nil means those of the system.
 func (m *providerModel) rootCAs() (*x509.CertPool, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	if m.CACertificate.IsNull() || m.CACertificate.IsUnknown() {
@@ -100,7 +73,7 @@ func (m *providerModel) rootCAs() (*x509.CertPool, diag.Diagnostics) {
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
-		roots = x509.NewCertPool() // a system without roots of its own
+		roots = x509.NewCertPool() // the system has none
 	}
 	if !roots.AppendCertsFromPEM([]byte(m.CACertificate.ValueString())) {
 		diags.AddAttributeError(path.Root("ca_certificate"), "No certificate in ca_certificate",
@@ -109,113 +82,84 @@ func (m *providerModel) rootCAs() (*x509.CertPool, diag.Diagnostics) {
 	return roots, diags
 }
 
-// configured makes the provider's data of its arguments. Unknown arguments are
-// no error: what needs them says so.
-func (p *flameProvider) configured(m providerModel, terraformVersion string) (*providerData, diag.Diagnostics) {
+// newProviderData returns the data for the arguments of the provider. Unknown
+// arguments are no error: whoever needs them reports that.
+func (p *flameProvider) newProviderData(m providerModel, terraformVersion string) (*providerData, diag.Diagnostics) {
 	endpoint, diags := m.endpoint()
-	if endpoint.Exposed() {
+	if endpoint.Plaintext() {
 		diags.AddAttributeWarning(path.Root("endpoint"), "Passwords and tokens are sent unencrypted",
 			"The endpoint is plain http to another machine, so everyone on the way can read the passwords and tokens that are sent. Use https.")
 	}
-	roots, moreDiags := m.rootCAs()
-	diags.Append(moreDiags...)
 	if m.InsecureSkipVerify.ValueBool() {
 		diags.AddAttributeWarning(path.Root("insecure_skip_verify"), "TLS certificates are not verified",
 			"While insecure_skip_verify is on, whoever stands between this machine and Flame can read the passwords and tokens that are sent. Trust the server's authority with ca_certificate instead.")
 	}
-
+	config, moreDiags := p.clientConfig(m, terraformVersion)
+	diags.Append(moreDiags...)
 	data := &providerData{
 		endpoint: endpoint,
 		user:     m.User,
 		password: m.Password,
 		verify:   m.VerifySessions.IsNull() || m.VerifySessions.ValueBool(),
-		sessions: newSessions(),
+		unknown:  m.unknownArguments(),
 	}
-	for name, unknown := range map[string]bool{
-		"request_timeout":      m.RequestTimeout.IsUnknown(),
-		"max_retries":          m.MaxRetries.IsUnknown(),
-		"requests_per_second":  m.RequestsPerSecond.IsUnknown(),
-		"verify_sessions":      m.VerifySessions.IsUnknown(),
-		"ca_certificate":       m.CACertificate.IsUnknown(),
-		"insecure_skip_verify": m.InsecureSkipVerify.IsUnknown(),
+	var client *flame.Client
+	if len(data.unknown) == 0 {
+		client = flame.New(config)
+	}
+	data.run = session.NewRun(client)
+	return data, diags
+}
+
+// unknownArguments names the unknown arguments without which there is no client.
+func (m *providerModel) unknownArguments() (names []string) {
+	for name, argument := range map[string]attr.Value{
+		"request_timeout":      m.RequestTimeout,
+		"max_retries":          m.MaxRetries,
+		"requests_per_second":  m.RequestsPerSecond,
+		"verify_sessions":      m.VerifySessions,
+		"ca_certificate":       m.CACertificate,
+		"insecure_skip_verify": m.InsecureSkipVerify,
 	} {
-		if unknown {
-			data.unknown = append(data.unknown, name)
+		if argument.IsUnknown() {
+			names = append(names, name)
 		}
 	}
-	if len(data.unknown) > 0 || diags.HasError() {
-		return data, diags
-	}
+	return names
+}
 
+// clientConfig returns the configuration of the client, if all arguments are known.
+func (p *flameProvider) clientConfig(m providerModel, terraformVersion string) (flame.Config, diag.Diagnostics) {
+	roots, diags := m.rootCAs()
 	config := flame.Config{
 		UserAgent:          userAgent(terraformVersion, p.version),
 		MaxRetries:         flame.DefaultMaxRetries,
 		RequestsPerSecond:  m.RequestsPerSecond.ValueFloat64(),
 		RootCAs:            roots,
 		InsecureSkipVerify: m.InsecureSkipVerify.ValueBool(),
-		BackoffCap:         p.backoffCap,
+		FirstBackoff:       p.firstBackoff,
 		Observe:            logAttempt,
 	}
 	if !m.MaxRetries.IsNull() {
 		config.MaxRetries = int(m.MaxRetries.ValueInt64())
 	}
-	if !m.RequestTimeout.IsNull() {
+	if !m.RequestTimeout.IsNull() && !m.RequestTimeout.IsUnknown() {
 		timeout, moreDiags := m.RequestTimeout.ValueGoDuration()
 		diags.Append(moreDiags...)
 		config.RequestTimeout = timeout
 	}
-	data.client = flame.New(config)
-	return data, diags
+	return config, diags
 }
 
-// userAgent follows the convention of HashiCorp's own providers, with
+// userAgent returns a User-Agent like that of HashiCorp's own providers, with
 // TF_APPEND_USER_AGENT at the end.
 func userAgent(terraformVersion, version string) string {
 	agent := fmt.Sprintf("Terraform/%s (+https://www.terraform.io) terraform-provider-flame/%s", terraformVersion, version)
 	appended := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
-			return -1 // it would make the header, and so every request, invalid
+			return -1 // it would make every request invalid
 		}
 		return r
 	}, os.Getenv("TF_APPEND_USER_AGENT"))
 	return strings.TrimSpace(agent + " " + strings.TrimSpace(appended))
-}
-
-// readyAtEndpoint is ready for what is sent to the provider's own endpoint.
-func (d *providerData) readyAtEndpoint(diags *diag.Diagnostics) bool {
-	if d != nil && d.endpoint.IsZero() {
-		d.addUnknown(diags)
-		return false
-	}
-	return d.ready(diags)
-}
-
-// ready reports whether requests can be sent; where not, an error says why.
-func (d *providerData) ready(diags *diag.Diagnostics) bool {
-	switch {
-	case d == nil:
-		diags.AddError("The provider is not configured",
-			"Terraform asked for a request before it configured the provider, which is a defect of the provider or of Terraform. Report it.")
-	case d.client == nil:
-		d.addUnknown(diags)
-	default:
-		return true
-	}
-	return false
-}
-
-// addUnknown reports that no request can be sent yet.
-func (d *providerData) addUnknown(diags *diag.Diagnostics) {
-	diags.AddError("A provider argument is not known yet",
-		fmt.Sprintf("The provider's %s has no value yet, so no request can be sent. Apply what it depends on first, for example with -target, and run again.", d.waitsFor(true)))
-}
-
-// waitsFor names the unknown arguments that a request waits for.
-func (d *providerData) waitsFor(toProvidersEndpoint bool) string {
-	unknown := slices.Clone(d.unknown)
-	if toProvidersEndpoint && d.endpoint.IsZero() {
-		unknown = append(unknown, "endpoint")
-	}
-	slices.Sort(unknown)
-	return strings.Join(unknown, ", ")
 }

@@ -3,7 +3,9 @@ package provider
 import (
 	"bytes"
 	"context"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"weak"
@@ -64,7 +66,7 @@ func TestServerLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	quiet, ok := run.protocolServer.(server)
-	if !ok || quiet.logged {
+	if !ok || quiet.logging {
 		t.Fatalf("the provider is served by %T", run.protocolServer)
 	}
 	session, err := run.create(t.Context())
@@ -78,11 +80,11 @@ func TestServerLogs(t *testing.T) {
 		if _, err := run.read(ctx, session); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(own.String(), "Flame answered"); got != logged {
-			t.Errorf("logged: %v, the provider wrote %q", logged, own.String())
+		if got := strings.Contains(own.String(), "Flame request succeeded"); got != logged {
+			t.Errorf("logging: %v, the provider wrote %q", logged, own.String())
 		}
 		if got := strings.Contains(sdk.String(), "Calling provider defined Resource Read"); got != logged {
-			t.Errorf("logged: %v, the framework wrote %q", logged, sdk.String())
+			t.Errorf("logging: %v, the framework wrote %q", logged, sdk.String())
 		}
 	}
 }
@@ -112,5 +114,55 @@ func TestCallsEndWithTheirCaller(t *testing.T) {
 	}
 	if got := diagnosticsText(held.diags); !strings.Contains(got, "interrupted") || held.token != session.token {
 		t.Errorf("the token is kept: %v; the diagnostics are %q", held.token == session.token, got)
+	}
+}
+
+func TestLoggingRequested(t *testing.T) {
+	for environ, want := range map[string]bool{
+		"":                                    false,
+		"HOME=/ PATH=/bin":                    false,
+		"TF_LOG=TRACE":                        true,
+		"TF_LOG=1":                            true, // Terraform takes what it does not know for TRACE
+		"TF_LOG_CORE=INFO":                    true,
+		"TF_LOG_PROVIDER=DEBUG":               true,
+		"TF_LOG_SDK=WARN":                     true,
+		"TF_LOG_SDK_FRAMEWORK=DEBUG HOME=/":   true,
+		"TF_LOG_PROVIDER_FLAME=TRACE HOME=/":  true,
+		"Tf_Log=debug":                        true,
+		"TF_LOG=OFF":                          false,
+		"TF_LOG=off":                          false,
+		"TF_LOG=":                             false,
+		"TF_LOG_PATH=/tmp/log":                false,
+		"TF_LOG_PATH=/tmp/log TF_LOG=OFF":     false,
+		"TF_LOG=OFF TF_LOG_PROVIDER=DEBUG":    true,
+		"TF_LOG_PATH=/tmp/log TF_LOG_CORE=AA": true,
+	} {
+		if got := loggingRequested(strings.Fields(environ)); got != want {
+			t.Errorf("%q: %v", environ, got)
+		}
+	}
+}
+
+// The user's own settings of the garbage collector hold.
+func TestTuneRuntime(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	for variables, want := range map[string]int{"": 400, "GOGC": 100, "GOMEMLIMIT": 100} {
+		t.Run(variables, func(t *testing.T) {
+			t.Setenv("TF_LOG_SDK", "")
+			for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+				t.Setenv(name, "")
+			}
+			if variables != "" {
+				t.Setenv(variables, "100")
+			}
+			debug.SetGCPercent(100)
+			if err := tuneRuntime(); err != nil || os.Getenv("TF_LOG_SDK") != "OFF" {
+				t.Errorf("TF_LOG_SDK is %q (%v)", os.Getenv("TF_LOG_SDK"), err)
+			}
+			if got := debug.SetGCPercent(100); got != want {
+				t.Errorf("garbage is collected at %d %%, want %d", got, want)
+			}
+		})
 	}
 }

@@ -1,0 +1,183 @@
+package flame
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxBody is how much of a response is read, in bytes.
+const maxBody = 1 << 20
+
+var dialer = &net.Dialer{Timeout: 10 * time.Second}
+
+// call is a request to send, the same in each attempt.
+type call struct {
+	op       Operation
+	endpoint Endpoint
+	token    Token    // zero: none
+	body     []byte   // nil: none
+	secrets  []string // besides the token: must not appear in anything kept from the response
+}
+
+// request returns the HTTP request of one attempt.
+func (c *call) request(ctx context.Context, userAgent string) (*http.Request, error) {
+	var body io.Reader
+	if c.body != nil {
+		body = strings.NewReader(string(c.body))
+	}
+	request, err := http.NewRequestWithContext(ctx, c.op.Method(), c.op.url(c.endpoint).String(), body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", userAgent)
+	if c.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if !c.token.IsZero() {
+		request.Header.Set("Authorization", AuthorizationHeader(c.token))
+	}
+	return request, nil
+}
+
+// AuthorizationHeader returns the value of the Authorization header for a token,
+// without quotes, as in the samples on the vendor's page on authentication.
+func AuthorizationHeader(token Token) string { return "Token token=" + token.Reveal() }
+
+// send makes one attempt: one request, and its whole response.
+func (c *Client) send(ctx context.Context, call *call) (*answer, *Error) {
+	reqCtx, wire, cancel := c.follow(ctx, call)
+	defer cancel()
+	request, err := call.request(reqCtx, c.config.UserAgent)
+	if err != nil {
+		return nil, wire.failure(ctx, err)
+	}
+	response, err := c.transport.RoundTrip(request)
+	if err != nil {
+		return nil, wire.failure(ctx, err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	// Read every body, refusals too: only then can the connection be reused.
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if err != nil && call.op == OpOpen && response.StatusCode/100 == 2 {
+		return nil, wire.failure(ctx, err)
+	}
+	return call.interpret(response, body)
+}
+
+// wire follows one request on its way. A POST that may have reached Flame must
+// not be aborted: its response may bring a token.
+type wire struct {
+	call  *call
+	abort context.CancelFunc
+
+	mu              sync.Mutex
+	sent            bool // the request may have reached Flame
+	handshakeFailed bool
+}
+
+// follow returns the context to send a request of call with, which ends by
+// itself after the request timeout, and what will be known of the request. The
+// caller must call cancel.
+func (c *Client) follow(ctx context.Context, call *call) (reqCtx context.Context, w *wire, cancel context.CancelFunc) {
+	end := time.Now().Add(c.config.RequestTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		end = deadline
+	}
+	reqCtx, abort := context.WithDeadline(context.WithoutCancel(ctx), end)
+	w = &wire{call: call, abort: abort}
+	stop := context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if errors.Is(ctx.Err(), context.Canceled) && (!w.sent || call.op != OpOpen) {
+			abort()
+		}
+	})
+	return httptrace.WithClientTrace(reqCtx, w.trace(ctx)), w, func() { stop(); abort() }
+}
+
+// trace returns the hooks that tell how far the request has come.
+func (w *wire) trace(ctx context.Context) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		// The transport asks for a second connection only if it wrote nothing of
+		// the request to the first, which was dead.
+		GetConn: func(string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.sent = false
+			if errors.Is(ctx.Err(), context.Canceled) {
+				w.abort()
+			}
+		},
+		// From here on, the request may reach Flame.
+		GotConn: func(httptrace.GotConnInfo) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.sent = true
+		},
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.handshakeFailed = err != nil
+		},
+	}
+}
+
+// failure returns the error of an attempt that got no whole response.
+func (w *wire) failure(ctx context.Context, err error) *Error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.call.error(nil)
+	e.Reason, e.Detail = transportReason(err, w.sent, w.handshakeFailed)
+	e.sent, e.cause = w.sent, ctx.Err()
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		e.DeadlineExceeded, e.cause = true, context.DeadlineExceeded
+	}
+	if errors.Is(e.cause, context.Canceled) && (w.call.op != OpOpen || !w.sent) {
+		e.Reason, e.Detail = ErrInterrupted, ""
+	}
+	return e
+}
+
+// Attempt describes one attempt of a call, for logging. It holds nothing secret.
+type Attempt struct {
+	Method    string
+	Host      string
+	Path      string
+	Number    int // from 1
+	Status    int // 0 if no response arrived
+	RequestID string
+	SessionID string // of the session that was opened, checked or revoked; may be empty
+	Duration  time.Duration
+	Err       error // nil on success
+}
+
+// observe tells the caller's Observe how an attempt ended.
+func (c *Client) observe(ctx context.Context, call *call, number int, duration time.Duration, answer *answer, apiErr *Error) {
+	if c.config.Observe == nil {
+		return
+	}
+	url := call.op.url(call.endpoint)
+	attempt := Attempt{Method: call.op.Method(), Host: url.Host, Path: url.Path, Number: number, Duration: duration}
+	if !call.token.IsZero() {
+		attempt.SessionID = call.token.SessionID()
+	}
+	if apiErr != nil {
+		snapshot := *apiErr // do goes on to change its own
+		attempt.Status, attempt.RequestID, attempt.Err = apiErr.Status, apiErr.RequestID, &snapshot
+	} else {
+		attempt.Status, attempt.RequestID = answer.status, answer.requestID
+		if call.op == OpOpen {
+			attempt.SessionID = answer.session.Token.SessionID()
+		}
+	}
+	c.config.Observe(ctx, attempt)
+}

@@ -1,0 +1,126 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/provider"
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
+)
+
+// Serve serves the provider to the Terraform that started this process, until
+// that ends it, and then revokes the ephemeral sessions that are still open. With
+// managedDebug it waits for any Terraform instead, and prints how to connect.
+func Serve(version string, managedDebug bool) error {
+	logging := loggingRequested(os.Environ())
+	if !logging {
+		if err := tuneRuntime(); err != nil {
+			return err
+		}
+	}
+	p := &flameProvider{version: version, now: time.Now}
+	defer p.revokeUnclosed()
+	server, err := newServer(p, logging)
+	if err != nil {
+		return err
+	}
+	var options []tf6server.ServeOpt
+	if managedDebug {
+		options = append(options, tf6server.WithManagedDebug())
+	} else {
+		go exitWithParent(os.Getppid(), p.revokeUnclosed)
+	}
+	return tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
+}
+
+// exitWithParent exits if Terraform dies without stopping the plugin: nobody is
+// left to receive results.
+func exitWithParent(parent int, revokeUnclosed func()) {
+	for range time.Tick(time.Second) {
+		if os.Getppid() != parent {
+			revokeUnclosed()
+			os.Exit(1)
+		}
+	}
+}
+
+// loggingRequested reports whether an environment asks for logs: a TF_LOG…
+// variable other than TF_LOG_PATH with a value other than OFF.
+func loggingRequested(environ []string) bool {
+	return slices.ContainsFunc(environ, func(variable string) bool {
+		name, value, _ := strings.Cut(variable, "=")
+		name = strings.ToUpper(name) // on Windows, names have no case
+		return strings.HasPrefix(name, "TF_LOG") && name != "TF_LOG_PATH" && value != "" && !strings.EqualFold(value, "OFF")
+	})
+}
+
+// tuneRuntime trades memory for speed. Only without logging: with it, the
+// framework retains more per call.
+func tuneRuntime() error {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+	}
+	// The SDK writes several lines per call, which Terraform would parse and drop.
+	return os.Setenv("TF_LOG_SDK", "OFF")
+}
+
+// protocolServer is what Terraform calls.
+type protocolServer interface {
+	tfprotov6.ProviderServer
+	tfprotov6.ActionServer
+}
+
+// server gives frequent RPCs a bare context when logging is off, because the
+// framework retains every context, with its loggers and buffers (30 KB per
+// session), until exit; see registerContext in its internal/proto6server.
+type server struct {
+	protocolServer
+	logging bool
+}
+
+func newServer(p provider.Provider, logging bool) (protocolServer, error) {
+	inner, ok := providerserver.NewProtocol6(p)().(protocolServer)
+	if !ok {
+		return nil, errors.New("the framework's server has no actions")
+	}
+	return server{inner, logging}, nil
+}
+
+func (s server) ValidateResourceConfig(ctx context.Context, req *tfprotov6.ValidateResourceConfigRequest) (*tfprotov6.ValidateResourceConfigResponse, error) {
+	return withBareContext(ctx, s, s.protocolServer.ValidateResourceConfig, req)
+}
+
+func (s server) UpgradeResourceState(ctx context.Context, req *tfprotov6.UpgradeResourceStateRequest) (*tfprotov6.UpgradeResourceStateResponse, error) {
+	return withBareContext(ctx, s, s.protocolServer.UpgradeResourceState, req)
+}
+
+func (s server) ReadResource(ctx context.Context, req *tfprotov6.ReadResourceRequest) (*tfprotov6.ReadResourceResponse, error) {
+	return withBareContext(ctx, s, s.protocolServer.ReadResource, req)
+}
+
+func (s server) PlanResourceChange(ctx context.Context, req *tfprotov6.PlanResourceChangeRequest) (*tfprotov6.PlanResourceChangeResponse, error) {
+	return withBareContext(ctx, s, s.protocolServer.PlanResourceChange, req)
+}
+
+func (s server) ApplyResourceChange(ctx context.Context, req *tfprotov6.ApplyResourceChangeRequest) (*tfprotov6.ApplyResourceChangeResponse, error) {
+	return withBareContext(ctx, s, s.protocolServer.ApplyResourceChange, req)
+}
+
+// withBareContext calls an RPC with a context that ends with ctx and has none of
+// its values.
+func withBareContext[Req, Resp any](ctx context.Context, s server, rpc func(context.Context, Req) (Resp, error), req Req) (Resp, error) {
+	if s.logging {
+		return rpc(ctx, req)
+	}
+	bare, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return rpc(bare, req)
+}
