@@ -21,7 +21,7 @@ func (s *Server) operation(method, path string) Operation {
 	case "POST " + s.basePath + "/sessions":
 		return OpOpen
 	case "DELETE " + s.basePath + "/sessions":
-		return OpClose
+		return OpRevoke
 	case "GET " + s.basePath + "/organizations":
 		return OpCheck
 	default:
@@ -41,7 +41,7 @@ func (s *Server) perform(r *Request, carryOut bool) answer {
 	switch r.Op {
 	case OpOpen:
 		return s.performOpen(r, carryOut)
-	case OpClose:
+	case OpRevoke:
 		return s.performClose(r, carryOut)
 	case OpCheck:
 		return s.performCheck(r)

@@ -343,7 +343,7 @@ func TestJournal(t *testing.T) {
 	}})
 	token := h.open()
 	h.get(token)
-	h.Script(OpClose, Fault{Drop: true})
+	h.Script(OpRevoke, Fault{Drop: true})
 	h.delete(token)
 	h.send(t.Context(), "PUT", "/sessions", "")
 
@@ -450,7 +450,7 @@ func TestLostConnections(t *testing.T) {
 		h := start(t, Config{TLS: secure})
 		token := h.open()
 
-		h.Script(OpClose, Fault{Drop: true}, Fault{Drop: true, CarryOut: true})
+		h.Script(OpRevoke, Fault{Drop: true}, Fault{Drop: true, CarryOut: true})
 		h.wantLost(h.delete(token))
 		h.wantSessions(1, 0, 1)
 		h.wantLost(h.delete(token))
@@ -531,7 +531,7 @@ func TestEcho(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		h := start(t, Config{TLS: secure})
 		const body = "{\"access_token\":\n\"secret\"}"
-		h.Script(OpClose, Fault{Echo: true, Status: 302, Body: "see"}, Fault{Echo: true})
+		h.Script(OpRevoke, Fault{Echo: true, Status: 302, Body: "see"}, Fault{Echo: true})
 		r := h.send(t.Context(), "DELETE", "/sessions", body, auth("t"), jsonBody)
 		h.want(r, http.StatusFound)
 		const inline = `Token token=t {"access_token":%0A"secret"}`
@@ -670,7 +670,7 @@ func TestConcurrency(t *testing.T) {
 	h := start(t, Config{Observe: func(Request, int) { observed++ }}) // no lock: calls do not overlap
 	transport := h.client.Transport.(*http.Transport)
 	transport.MaxConnsPerHost, transport.MaxIdleConnsPerHost = 20, 20
-	h.Script(OpClose, slices.Repeat([]Fault{{Status: 503}}, n/2)...)
+	h.Script(OpRevoke, slices.Repeat([]Fault{{Status: 503}}, n/2)...)
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
@@ -684,11 +684,11 @@ func TestConcurrency(t *testing.T) {
 	}
 	h.await(OpOpen, n)
 	wg.Wait()
-	h.await(OpClose, n)
+	h.await(OpRevoke, n)
 	h.wantSessions(n, n/2, n/2)
 	faulted := 0
 	for i, r := range h.Journal() {
-		if r.Op == OpClose && r.Faulted != (faulted < n/2) {
+		if r.Op == OpRevoke && r.Faulted != (faulted < n/2) {
 			t.Fatalf("request %d: faults are not used in order of arrival", i)
 		}
 		if r.Faulted {

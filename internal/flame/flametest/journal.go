@@ -14,10 +14,10 @@ type Operation string
 
 // The operations. A known path with another method is OpOther too.
 const (
-	OpOpen  Operation = "POST sessions"
-	OpClose Operation = "DELETE sessions"
-	OpCheck Operation = "GET organizations"
-	OpOther Operation = "other"
+	OpOpen   Operation = "POST sessions"
+	OpRevoke Operation = "DELETE sessions"
+	OpCheck  Operation = "GET organizations"
+	OpOther  Operation = "other"
 )
 
 // String gives the method and the path, such as "POST sessions".
