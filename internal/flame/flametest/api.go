@@ -31,118 +31,118 @@ func (s *Server) operation(method, path string) Operation {
 
 // perform does what a request asks, if it is in order, and gives the answer.
 // Where carryOut is false, the answer is the same but no session is touched.
-func (s *Server) perform(r *Request, carryOut bool) answer {
+func (s *Server) perform(r *Request, carryOut bool) response {
 	switch {
-	case s.tokenInURL(r):
-		return refusal(http.StatusBadRequest, "a token in the URL")
+	case s.urlHasCredential(r):
+		return errorResponse(http.StatusBadRequest, "a token in the URL")
 	case !acceptsJSON(r.Header.Values("Accept")):
-		return refusal(http.StatusNotAcceptable, "the format is not JSON")
+		return errorResponse(http.StatusNotAcceptable, "the format is not JSON")
 	}
 	switch r.Op {
 	case OpOpen:
 		return s.performOpen(r, carryOut)
 	case OpRevoke:
-		return s.performClose(r, carryOut)
+		return s.performRevoke(r, carryOut)
 	case OpCheck:
 		return s.performCheck(r)
 	}
 	switch r.Path {
 	case s.basePath + "/sessions":
-		return methodRefusal("POST, DELETE")
+		return methodNotAllowed("POST, DELETE")
 	case s.basePath + "/organizations":
-		return methodRefusal("GET")
+		return methodNotAllowed("GET")
 	}
-	return refusal(http.StatusNotFound, "not found")
+	return errorResponse(http.StatusNotFound, "not found")
 }
 
-func methodRefusal(allowed string) answer {
-	a := refusal(http.StatusMethodNotAllowed, "wrong method")
-	a.header.Set("Allow", allowed)
-	return a
+func methodNotAllowed(allowed string) response {
+	resp := errorResponse(http.StatusMethodNotAllowed, "wrong method")
+	resp.header.Set("Allow", allowed)
+	return resp
 }
 
-func (s *Server) performOpen(r *Request, carryOut bool) answer {
+func (s *Server) performOpen(r *Request, carryOut bool) response {
 	if r.RawQuery != "" {
-		return refusal(http.StatusBadRequest, "no query expected")
+		return errorResponse(http.StatusBadRequest, "no query expected")
 	}
 	if len(r.Header.Values("Authorization")) > 0 {
-		return refusal(http.StatusBadRequest, "no Authorization expected")
+		return errorResponse(http.StatusBadRequest, "no Authorization expected")
 	}
 	login, why := stringMembers(r, "user", "password")
 	if why != "" {
-		return refusal(http.StatusBadRequest, why)
+		return errorResponse(http.StatusBadRequest, why)
 	}
 	if login["user"] == "" || login["password"] == "" {
-		return refusal(http.StatusBadRequest, "user and password must not be empty")
+		return errorResponse(http.StatusBadRequest, "user and password must not be empty")
 	}
 	password, known := Password, true
 	if s.cfg.Users != nil {
 		password, known = s.cfg.Users[login["user"]]
 	}
 	if !known || login["password"] != password {
-		return refusal(http.StatusUnauthorized, "wrong user or password")
+		return errorResponse(http.StatusUnauthorized, "wrong user or password")
 	}
 	token := s.sessions.open(login["user"], carryOut)
-	return success(s.cfg.OpenStatus, s.sessionJSON(login["user"], token))
+	return jsonResponse(s.cfg.OpenStatus, s.sessionJSON(login["user"], token))
 }
 
-func (s *Server) performClose(r *Request, carryOut bool) answer {
+func (s *Server) performRevoke(r *Request, carryOut bool) response {
 	if r.RawQuery != "" {
-		return refusal(http.StatusBadRequest, "no query expected")
+		return errorResponse(http.StatusBadRequest, "no query expected")
 	}
-	if a, ok := s.authenticate(r); !ok {
-		return a
+	if resp, ok := s.authenticate(r); !ok {
+		return resp
 	}
 	switch members, why := stringMembers(r, "access_token"); {
 	case len(r.Body) == 0 && s.cfg.RequireAccessToken:
-		return refusal(s.cfg.AccessTokenStatus, "access_token is missing")
+		return errorResponse(s.cfg.AccessTokenStatus, "access_token is missing")
 	case len(r.Body) == 0:
 	case why != "":
-		return refusal(http.StatusBadRequest, why)
+		return errorResponse(http.StatusBadRequest, why)
 	case members["access_token"] != r.Token:
-		return refusal(s.cfg.AccessTokenStatus, "access_token is not that of the header")
+		return errorResponse(s.cfg.AccessTokenStatus, "access_token is not that of the header")
 	}
 	// Of two requests that end a token at once, one comes too late.
-	if carryOut && !s.sessions.end(r.Token) {
-		return refusal(http.StatusUnauthorized, "no such session")
+	if carryOut && !s.sessions.revoke(r.Token) {
+		return errorResponse(http.StatusUnauthorized, "no such session")
 	}
-	return success(s.cfg.CloseStatus, []byte("{}"))
+	return jsonResponse(s.cfg.CloseStatus, []byte("{}"))
 }
 
-func (s *Server) performCheck(r *Request) answer {
+func (s *Server) performCheck(r *Request) response {
 	if len(r.Body) > 0 {
-		return refusal(http.StatusBadRequest, "no body expected")
+		return errorResponse(http.StatusBadRequest, "no body expected")
 	}
 	query, err := url.ParseQuery(r.RawQuery)
 	if err != nil {
-		return refusal(http.StatusBadRequest, "the query is malformed")
+		return errorResponse(http.StatusBadRequest, "the query is malformed")
 	}
 	for name, values := range query {
 		n, err := strconv.Atoi(values[0])
 		if name != "page" && name != "per_page" || len(values) != 1 || err != nil || n < 1 {
-			return refusal(http.StatusBadRequest, "the query takes page and per_page, each once and from 1")
+			return errorResponse(http.StatusBadRequest, "the query takes page and per_page, each once and from 1")
 		}
 	}
-	if a, ok := s.authenticate(r); !ok {
-		return a
+	if resp, ok := s.authenticate(r); !ok {
+		return resp
 	}
-	return success(http.StatusOK, []byte(`[{"id":1,"name":"Analytical Engines"}]`))
+	return jsonResponse(http.StatusOK, []byte(`[{"id":1,"name":"Analytical Engines"}]`))
 }
 
 // authenticate gives a refusal, and false, unless the request has a live token.
-func (s *Server) authenticate(r *Request) (answer, bool) {
+func (s *Server) authenticate(r *Request) (response, bool) {
 	switch {
 	case len(r.Header.Values("Authorization")) > 1:
-		return refusal(http.StatusBadRequest, "more than one Authorization"), false
+		return errorResponse(http.StatusBadRequest, "more than one Authorization"), false
 	case !s.sessions.isLive(r.Token):
-		return refusal(http.StatusUnauthorized, "wrong key or no session"), false
+		return errorResponse(http.StatusUnauthorized, "wrong key or no session"), false
 	}
-	return answer{}, true
+	return response{}, true
 }
 
-// tokenInURL says whether a URL names a credential or holds a token that was
+// urlHasCredential says whether a URL names a credential or holds a token that was
 // given out: URLs end up in logs.
-func (s *Server) tokenInURL(r *Request) bool {
+func (s *Server) urlHasCredential(r *Request) bool {
 	query, _ := url.ParseQuery(r.RawQuery)
 	for name := range query {
 		switch name {

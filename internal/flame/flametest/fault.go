@@ -43,10 +43,10 @@ func (s *Server) Script(op Operation, faults ...Fault) {
 func (s *Server) Always(op Operation, f *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.standing, op)
+	delete(s.always, op)
 	if f != nil {
-		standing := *f
-		s.standing[op] = &standing
+		fault := *f
+		s.always[op] = &fault
 	}
 }
 
@@ -64,7 +64,7 @@ func (s *Server) nextFaultLocked(op Operation) *Fault {
 		s.scripts[op] = script[1:]
 		return &script[0]
 	}
-	return s.standing[op]
+	return s.always[op]
 }
 
 // carriesOut says whether a request is carried out under the fault at all.
@@ -72,9 +72,9 @@ func (f *Fault) carriesOut() bool {
 	return f.CarryOut || f.Status == 0 && f.Body == "" && !f.Drop && !f.Cut
 }
 
-// befall lets the fault of a request, if any, change its reply; false means
+// applyFault lets the fault of a request, if any, change its reply; false means
 // that there is to be no answer.
-func (s *Server) befall(ctx context.Context, x *exchange) bool {
+func (s *Server) applyFault(ctx context.Context, x *exchange) bool {
 	f := x.fault
 	if f == nil {
 		return true
@@ -88,49 +88,49 @@ func (s *Server) befall(ctx context.Context, x *exchange) bool {
 			return false
 		}
 		if !f.CarryOut {
-			x.reply = s.perform(x.req, f.carriesOut())
+			x.resp = s.perform(x.req, f.carriesOut())
 		}
 	}
-	s.alter(&x.reply, x.req, f)
+	s.alter(&x.resp, x.req, f)
 	return !f.Drop
 }
 
 // alter makes the answer of a fault out of the genuine one.
-func (s *Server) alter(a *answer, req *Request, f *Fault) {
+func (s *Server) alter(resp *response, req *Request, f *Fault) {
 	if f.Status != 0 || f.Body != "" {
-		a.header, a.body = make(http.Header), []byte(f.Body)
-		if json.Valid(a.body) {
-			a.header.Set("Content-Type", contentType)
+		resp.header, resp.body = make(http.Header), []byte(f.Body)
+		if json.Valid(resp.body) {
+			resp.header.Set("Content-Type", contentType)
 		} else if f.Body != "" {
-			a.header.Set("Content-Type", http.DetectContentType(a.body))
+			resp.header.Set("Content-Type", http.DetectContentType(resp.body))
 		}
 	}
 	if f.Status != 0 {
-		a.status = f.Status
+		resp.status = f.Status
 	}
 	for name, values := range f.Header {
-		a.header[http.CanonicalHeaderKey(name)] = values
+		resp.header[http.CanonicalHeaderKey(name)] = values
 	}
-	a.reason, a.cut = f.Reason, f.Cut
+	resp.reason, resp.cut = f.Reason, f.Cut
 	if f.Echo {
-		s.echo(a, req)
+		s.echo(resp, req)
 	}
 }
 
 // echo adds the request's secrets to an answer, to see whether a client repeats them.
-func (s *Server) echo(a *answer, req *Request) {
+func (s *Server) echo(resp *response, req *Request) {
 	authorization := req.Header.Get("Authorization")
 	secrets := strings.TrimSpace(authorization + " " + string(req.Body))
-	if len(a.body) > 0 {
-		a.body = append(a.body, '\n')
+	if len(resp.body) > 0 {
+		resp.body = append(resp.body, '\n')
 	}
-	a.body = append(a.body, secrets...)
+	resp.body = append(resp.body, secrets...)
 
 	inline := encodeControls(secrets)
-	a.header.Set("X-Echo", inline)
-	a.reason = strings.TrimSpace(a.reason + " " + inline)
-	if a.status/100 == 3 {
-		target := a.header.Get("Location")
+	resp.header.Set("X-Echo", inline)
+	resp.reason = strings.TrimSpace(resp.reason + " " + inline)
+	if resp.status/100 == 3 {
+		target := resp.header.Get("Location")
 		if target == "" {
 			target = s.url + "/elsewhere"
 		}
@@ -139,7 +139,7 @@ func (s *Server) echo(a *answer, req *Request) {
 			separator = "&"
 		}
 		query := url.Values{"authorization": {authorization}, "body": {string(req.Body)}}
-		a.header.Set("Location", target+separator+query.Encode())
+		resp.header.Set("Location", target+separator+query.Encode())
 	}
 }
 

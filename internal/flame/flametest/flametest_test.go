@@ -391,9 +391,9 @@ func TestJournal(t *testing.T) {
 func TestScript(t *testing.T) {
 	h := start(t, Config{})
 	token := h.open()
-	standing := Fault{Status: 502}
-	h.Always(OpCheck, &standing)
-	standing.Status = 200 // the fake has its own copy
+	always := Fault{Status: 502}
+	h.Always(OpCheck, &always)
+	always.Status = 200 // the fake has its own copy
 	h.Script(OpCheck, Fault{Status: 500}, Fault{Status: 501})
 	h.Script(OpCheck, Fault{Status: 503})
 	for _, status := range []int{500, 501, 503, 502, 502} {
@@ -633,15 +633,15 @@ func TestLimiter(t *testing.T) {
 		{window, time.Second, time.Second},
 		{window, 5 * time.Second, 0},
 	} {
-		if got := test.l.wait(begin.Add(test.at)); (got - test.wants).Abs() > time.Microsecond {
+		if got := test.l.reserve(begin.Add(test.at)); (got - test.wants).Abs() > time.Microsecond {
 			t.Errorf("at %v: wait %v, want %v", test.at, got, test.wants)
 		}
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 1, time.UTC)
-	if v := RetryAfterSeconds.value(at, 1001*time.Millisecond); v != "2" {
+	if v := RetryAfterSeconds.format(at, 1001*time.Millisecond); v != "2" {
 		t.Errorf("Retry-After %q", v)
 	}
-	if v := RetryAfterDate.value(at, time.Second); v != "Fri, 02 Jan 2026 03:04:07 GMT" {
+	if v := RetryAfterDate.format(at, time.Second); v != "Fri, 02 Jan 2026 03:04:07 GMT" {
 		t.Errorf("Retry-After %q", v)
 	}
 }

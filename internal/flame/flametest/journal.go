@@ -96,7 +96,7 @@ func (s *Server) Reset() {
 	defer s.mu.Unlock()
 	s.journal = nil
 	clear(s.scripts)
-	clear(s.standing)
+	clear(s.always)
 	s.sessions.resetCounts()
 }
 
@@ -105,13 +105,13 @@ type exchange struct {
 	req     *Request // as in the journal; Status is guarded by Server.mu
 	fault   *Fault   // what is to befall it; nil: nothing
 	release <-chan struct{}
-	reply   answer // not yet there where the request hangs before it is carried out
+	resp    response // not yet there where the request hangs before it is carried out
 }
 
-// arrive records a request, finds its fault and carries it out, unless it is to
+// receive records a request, finds its fault and carries it out, unless it is to
 // hang first. All in one step: whoever has awaited a request finds it carried
 // out, and can release it.
-func (s *Server) arrive(r *http.Request, body []byte) *exchange {
+func (s *Server) receive(r *http.Request, body []byte) *exchange {
 	connection, _ := r.Context().Value(connectionKey{}).(int)
 	req := &Request{
 		Op:       s.operation(r.Method, r.URL.Path),
@@ -132,9 +132,9 @@ func (s *Server) arrive(r *http.Request, body []byte) *exchange {
 	req.Arrived, req.Faulted = time.Now(), x.fault != nil
 	switch {
 	case x.fault == nil:
-		x.reply = s.admit(req)
+		x.resp = s.performLimited(req)
 	case x.fault.CarryOut || !x.fault.Hang:
-		x.reply = s.perform(req, x.fault.carriesOut())
+		x.resp = s.perform(req, x.fault.carriesOut())
 	}
 	s.journal = append(s.journal, req)
 	close(s.arrived)
@@ -142,14 +142,14 @@ func (s *Server) arrive(r *http.Request, body []byte) *exchange {
 	return x
 }
 
-// settle records what becomes of a request and tells the observer.
-func (s *Server) settle(req *Request, status int) {
+// recordStatus records what becomes of a request and tells the observer.
+func (s *Server) recordStatus(req *Request, status int) {
 	s.mu.Lock()
 	req.Status = status
 	s.mu.Unlock()
 	if s.cfg.Observe != nil {
-		s.observing.Lock()
-		defer s.observing.Unlock()
+		s.observeMu.Lock()
+		defer s.observeMu.Unlock()
 		s.cfg.Observe(req.clone(), s.sessions.size())
 	}
 }

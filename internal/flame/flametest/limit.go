@@ -52,9 +52,9 @@ func newLimiter(cfg RateLimit, start time.Time) *limiter {
 	return l
 }
 
-// wait gives 0 to a request that is let through, and else the time until one
+// reserve gives 0 to a request that is let through, and else the time until one
 // would be.
-func (l *limiter) wait(now time.Time) time.Duration {
+func (l *limiter) reserve(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.bucket != nil {
@@ -77,23 +77,23 @@ func (l *limiter) wait(now time.Time) time.Duration {
 	return time.Duration(l.window+1)*time.Second - since
 }
 
-// admit carries a request out, unless the limit stops it.
-func (s *Server) admit(req *Request) answer {
+// performLimited carries a request out, unless the limit stops it.
+func (s *Server) performLimited(req *Request) response {
 	if s.limiter == nil {
 		return s.perform(req, true)
 	}
-	wait := s.limiter.wait(req.Arrived)
+	wait := s.limiter.reserve(req.Arrived)
 	if wait == 0 {
 		return s.perform(req, true)
 	}
-	a := refusal(http.StatusTooManyRequests, "too many requests")
-	if value := s.cfg.RateLimit.RetryAfter.value(req.Arrived, wait); value != "" {
-		a.header.Set("Retry-After", value)
+	resp := errorResponse(http.StatusTooManyRequests, "too many requests")
+	if value := s.cfg.RateLimit.RetryAfter.format(req.Arrived, wait); value != "" {
+		resp.header.Set("Retry-After", value)
 	}
-	return a
+	return resp
 }
 
-func (f RetryAfter) value(now time.Time, wait time.Duration) string {
+func (f RetryAfter) format(now time.Time, wait time.Duration) string {
 	roundUp := time.Second - time.Nanosecond
 	switch f {
 	case RetryAfterSeconds:

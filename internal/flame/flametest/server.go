@@ -95,22 +95,22 @@ type Server struct {
 	sessions *sessions
 	limiter  *limiter // nil: no limit
 
-	http     *http.Server
-	served   chan struct{}  // closed when the accept loop has ended
-	conns    sync.WaitGroup // open connections
-	handlers sync.WaitGroup // requests at work
-	closed   chan struct{}  // closed by Close
+	http      *http.Server
+	served    chan struct{}  // closed when the accept loop has ended
+	openConns sync.WaitGroup // open connections
+	handlers  sync.WaitGroup // requests at work
+	closed    chan struct{}  // closed by Close
 
-	observing sync.Mutex // one call of Config.Observe at a time
+	observeMu sync.Mutex // one call of Config.Observe at a time
 
-	mu          sync.Mutex // guards what follows; a request is recorded, given its fault and carried out in one step
-	closing     bool
-	connections int
-	journal     []*Request
-	arrived     chan struct{} // closed and renewed at every arrival
-	scripts     map[Operation][]Fault
-	standing    map[Operation]*Fault
-	release     chan struct{} // closed and renewed by Release
+	mu       sync.Mutex // guards what follows; a request is recorded, given its fault and carried out in one step
+	closing  bool
+	accepted int
+	journal  []*Request
+	arrived  chan struct{} // closed and renewed at every arrival
+	scripts  map[Operation][]Fault
+	always   map[Operation]*Fault
+	release  chan struct{} // closed and renewed by Release
 }
 
 // Start runs a fake until its Close. It fails on a Config that makes no sense
@@ -129,7 +129,7 @@ func Start(cfg Config) (*Server, error) {
 		closed:   make(chan struct{}),
 		arrived:  make(chan struct{}),
 		scripts:  make(map[Operation][]Fault),
-		standing: make(map[Operation]*Fault),
+		always:   make(map[Operation]*Fault),
 		release:  make(chan struct{}),
 	}
 	if cfg.Version == 2 {
@@ -145,7 +145,7 @@ func Start(cfg Config) (*Server, error) {
 	scheme := "http"
 	if cfg.TLS {
 		scheme = "https"
-		if err := s.prepareTLS(); err != nil {
+		if err := s.configureTLS(); err != nil {
 			return nil, fmt.Errorf("flametest: %w", err)
 		}
 	}
@@ -178,7 +178,7 @@ func (s *Server) Close() {
 	_ = s.http.Close()
 	<-s.served
 	_ = s.http.Close() // once more, for a connection accepted during the first
-	s.conns.Wait()
+	s.openConns.Wait()
 	s.handlers.Wait()
 }
 
@@ -193,7 +193,7 @@ func (s *Server) CACertificate() string { return s.caPEM }
 func (s *Server) Connections() (total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.connections
+	return s.accepted
 }
 
 // Live gives the tokens that work, sorted.
@@ -208,32 +208,32 @@ func (s *Server) Opened() int { opened, _ := s.sessions.counts(); return opened 
 func (s *Server) Revoked() int { _, revoked := s.sessions.counts(); return revoked }
 
 // Revoke ends a token behind everybody's back; false where it was not alive.
-func (s *Server) Revoke(token string) bool { return s.sessions.end(token) }
+func (s *Server) Revoke(token string) bool { return s.sessions.revoke(token) }
 
 // RevokeAll ends every live token behind everybody's back.
-func (s *Server) RevokeAll() { s.sessions.endAll() }
+func (s *Server) RevokeAll() { s.sessions.revokeAll() }
 
 type connectionKey struct{}
 
 func (s *Server) numberConnection(ctx context.Context, _ net.Conn) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connections++
-	return context.WithValue(ctx, connectionKey{}, s.connections)
+	s.accepted++
+	return context.WithValue(ctx, connectionKey{}, s.accepted)
 }
 
 func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		s.conns.Add(1)
+		s.openConns.Add(1)
 	case http.StateClosed, http.StateHijacked:
-		s.conns.Done()
+		s.openConns.Done()
 	}
 }
 
 // serve takes one request from its arrival to its answer.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
+	if !s.begin() {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.handlers.Done()
@@ -242,17 +242,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client left before it had sent everything
 	}
-	x := s.arrive(r, body)
-	if !s.befall(r.Context(), x) || !s.pause(r.Context()) {
-		s.settle(x.req, 0)
+	x := s.receive(r, body)
+	if !s.applyFault(r.Context(), x) || !s.pause(r.Context()) {
+		s.recordStatus(x.req, 0)
 		panic(http.ErrAbortHandler) // closes the connection (HTTP/1) or resets the stream (HTTP/2)
 	}
-	s.settle(x.req, x.reply.status) // before the answer, so that who has the answer finds it in the journal
-	x.reply.send(w, r)
+	s.recordStatus(x.req, x.resp.status) // before the answer, so that who has the answer finds it in the journal
+	x.resp.send(w, r)
 }
 
-// enter counts a request in, unless the server is closing.
-func (s *Server) enter() bool {
+// begin counts a request in, unless the server is closing.
+func (s *Server) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closing {
@@ -277,8 +277,8 @@ func (s *Server) pause(ctx context.Context) bool {
 	return false
 }
 
-// prepareTLS makes the CA and a certificate for the loopback names.
-func (s *Server) prepareTLS() error {
+// configureTLS makes the CA and a certificate for the loopback names.
+func (s *Server) configureTLS() error {
 	certificate, caPEM, err := newCertificate(time.Now())
 	if err != nil {
 		return err

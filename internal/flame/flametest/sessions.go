@@ -50,14 +50,14 @@ func (s *sessions) open(user string, carryOut bool) string {
 	return token
 }
 
-// end ends a token; false where it was not alive.
-func (s *sessions) end(token string) bool {
+// revoke ends a token; false where it was not alive.
+func (s *sessions) revoke(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.endLocked(token)
+	return s.revokeLocked(token)
 }
 
-func (s *sessions) endLocked(token string) bool {
+func (s *sessions) revokeLocked(token string) bool {
 	user, ok := s.live[token]
 	if ok {
 		s.revoked++
@@ -67,11 +67,11 @@ func (s *sessions) endLocked(token string) bool {
 	return ok
 }
 
-func (s *sessions) endAll() {
+func (s *sessions) revokeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for token := range s.live {
-		s.endLocked(token)
+		s.revokeLocked(token)
 	}
 }
 
