@@ -39,10 +39,10 @@ func TestSession(t *testing.T) {
 		{"version 2, the sample's id", flametest.Config{Version: 2, SampleID: true}, none, "Ada", 1},
 		{"TLS", flametest.Config{TLS: true}, integer, "", 1},
 		{"shared tokens", flametest.Config{SharedTokens: true}, integer, "", 1},
-		{"201", flametest.Config{OpenStatus: 201, CloseStatus: 201}, integer, "", 1},
-		{"202 and 204", flametest.Config{OpenStatus: 202, CloseStatus: 204}, integer, "", 1},
+		{"201", flametest.Config{OpenStatus: 201, RevokeStatus: 201}, integer, "", 1},
+		{"202 and 204", flametest.Config{OpenStatus: 202, RevokeStatus: 204}, integer, "", 1},
 		{"access_token, 400", flametest.Config{RequireAccessToken: true}, integer, "", 2},
-		{"access_token, 422", flametest.Config{RequireAccessToken: true, AccessTokenStatus: 422, CloseStatus: 204}, integer, "", 2},
+		{"access_token, 422", flametest.Config{RequireAccessToken: true, AccessTokenStatus: 422, RevokeStatus: 204}, integer, "", 2},
 		{"access_token, TLS", flametest.Config{RequireAccessToken: true, TLS: true}, integer, "", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestRequests(t *testing.T) {
 				if request.Path != base+"/organizations" || request.RawQuery != "page=1&per_page=1" {
 					t.Errorf("%s goes to %s?%s", request.Op, request.Path, request.RawQuery)
 				}
-			case flametest.OpClose:
+			case flametest.OpRevoke:
 				header("Authorization", "Token token="+request.Token)
 				if request.Path != base+"/sessions" || request.RawQuery != "" {
 					t.Errorf("%s goes to %s?%s", request.Op, request.Path, request.RawQuery)
@@ -320,7 +320,7 @@ func TestTokenStatuses(t *testing.T) {
 func TestAccessTokenThatDoesNotHelp(t *testing.T) {
 	h := start(t, flametest.Config{}, flame.Config{})
 	first, second := h.open(), h.open()
-	h.Script(flametest.OpClose, flametest.Fault{Status: 400}, flametest.Fault{Status: 400})
+	h.Script(flametest.OpRevoke, flametest.Fault{Status: 400}, flametest.Fault{Status: 400})
 	if err := h.call(t.Context(), flame.OpRevoke, first.Token.Reveal()); !errors.Is(err, flame.ErrStatus) {
 		t.Errorf("got %v", err)
 	}
@@ -330,7 +330,7 @@ func TestAccessTokenThatDoesNotHelp(t *testing.T) {
 	h.wantLive(first.Token.Reveal())
 	var bodies []string
 	for _, request := range h.Journal() {
-		if request.Op == flametest.OpClose {
+		if request.Op == flametest.OpRevoke {
 			bodies = append(bodies, string(request.Body))
 		}
 	}
@@ -353,7 +353,7 @@ func TestAccessTokenIsLearnedPerAPI(t *testing.T) {
 	wants.wantCount(flame.OpRevoke, 3)
 	other.wantCount(flame.OpRevoke, 1)
 	for _, request := range other.Journal() {
-		if request.Op == flametest.OpClose && len(request.Body) != 0 {
+		if request.Op == flametest.OpRevoke && len(request.Body) != 0 {
 			t.Errorf("DELETE came with %q", request.Body)
 		}
 	}
@@ -441,7 +441,7 @@ func TestUnusableToken(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := start(t, flametest.Config{}, flame.Config{MaxRetries: 2})
 			if test.refused != 0 {
-				h.Always(flametest.OpClose, &flametest.Fault{Status: test.refused})
+				h.Always(flametest.OpRevoke, &flametest.Fault{Status: test.refused})
 			}
 			h.endpoint = parse(t, marking(t, h.URL(), test.mark))
 			session, err := h.client.Open(t.Context(), h.endpoint, credentials)
@@ -590,7 +590,7 @@ func TestObserve(t *testing.T) {
 	named := func(id string) http.Header { return http.Header{"X-Request-Id": {id}} }
 	h.Script(flametest.OpOpen, flametest.Fault{Status: 503, Header: named("a")}, flametest.Fault{Drop: true}, flametest.Fault{Header: named("b")})
 	h.Script(flametest.OpCheck, flametest.Fault{Status: 403, Header: named("c")})
-	h.Script(flametest.OpClose, flametest.Fault{Header: named("d")})
+	h.Script(flametest.OpRevoke, flametest.Fault{Header: named("d")})
 	token := h.open().Token.Reveal()
 	for _, op := range []flame.Operation{flame.OpCheck, flame.OpRevoke} {
 		if err := h.call(t.Context(), op, token); err != nil {

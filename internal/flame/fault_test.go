@@ -106,7 +106,7 @@ func TestLostCheckAndRevoke(t *testing.T) {
 				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 1})
 				token := h.open().Token.Reveal()
 				h.Script(flametest.OpCheck, test.fault)
-				h.Script(flametest.OpClose, test.fault)
+				h.Script(flametest.OpRevoke, test.fault)
 				if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
 					t.Errorf("check: %v, %v", alive, err)
 				}
@@ -121,7 +121,7 @@ func TestLostCheckAndRevoke(t *testing.T) {
 			h := start(t, flametest.Config{TLS: encrypted}, flame.Config{})
 			token := h.open().Token.Reveal()
 			h.Always(flametest.OpCheck, &flametest.Fault{Cut: true, CarryOut: true})
-			h.Always(flametest.OpClose, &flametest.Fault{Cut: true, CarryOut: true})
+			h.Always(flametest.OpRevoke, &flametest.Fault{Cut: true, CarryOut: true})
 			if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
 				t.Errorf("check: %v, %v", alive, err)
 			}

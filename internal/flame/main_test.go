@@ -111,7 +111,7 @@ func (h *harness) wantCount(op flame.Operation, want int) {
 
 var (
 	fakeOp = map[flame.Operation]flametest.Operation{
-		flame.OpOpen: flametest.OpOpen, flame.OpCheck: flametest.OpCheck, flame.OpRevoke: flametest.OpClose,
+		flame.OpOpen: flametest.OpOpen, flame.OpCheck: flametest.OpCheck, flame.OpRevoke: flametest.OpRevoke,
 	}
 	methods = map[flame.Operation]string{
 		flame.OpOpen: http.MethodPost, flame.OpCheck: http.MethodGet, flame.OpRevoke: http.MethodDelete,

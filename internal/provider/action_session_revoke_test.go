@@ -41,7 +41,7 @@ func TestActionRevokes(t *testing.T) {
 	for name, config := range map[string]flametest.Config{
 		"header": {},
 		"body":   {RequireAccessToken: true},
-		"204":    {CloseStatus: 204},
+		"204":    {RevokeStatus: 204},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := newFake(t, config)
@@ -75,9 +75,9 @@ func TestActionOnDeadToken(t *testing.T) {
 	token := openElsewhere(t, fake, 1)[0]
 	fake.RevokeAll()
 	for i, status := range []int{0, 401, 404, 410} {
-		fake.Always(flametest.OpClose, nil)
+		fake.Always(flametest.OpRevoke, nil)
 		if status != 0 {
-			fake.Always(flametest.OpClose, &flametest.Fault{Status: status})
+			fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status})
 		}
 		r := w.must(invoke(token)...)
 		r.says(t, "Session "+flame.NewToken(token).SessionID()+" was dead already")
@@ -101,13 +101,13 @@ func TestActionErrors(t *testing.T) {
 		{flametest.Fault{Status: 302, Echo: true, Header: map[string][]string{"Location": {"https://elsewhere.example/"}}}, []string{"a redirect to https://elsewhere.example"}},
 		{flametest.Fault{Drop: true}, []string{"Run again"}},
 	} {
-		fake.Always(flametest.OpClose, &test.fault)
+		fake.Always(flametest.OpRevoke, &test.fault)
 		r := w.fails(append(test.texts, "Could not revoke the Flame session "+flame.NewToken(token).SessionID()), invoke(token)...)
 		r.doesNotSay(t, "the token", token)
 		saw(t, fake, 0, i+1, 0)
 	}
-	fake.Always(flametest.OpClose, nil)
-	fake.Script(flametest.OpClose, flametest.Fault{Status: 503})
+	fake.Always(flametest.OpRevoke, nil)
+	fake.Script(flametest.OpRevoke, flametest.Fault{Status: 503})
 	w.write("main.tf", requireFlame+leakedToken)
 	w.must(invoke(token)...).says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked")
 	noneLive(t, fake)

@@ -139,7 +139,7 @@ func TestEphemeralLife(t *testing.T) {
 		"version 2":            {Version: 2},
 		"one token per user":   {SharedTokens: true},
 		"id without a value":   {SampleID: true},
-		"201 and 204":          {OpenStatus: 201, CloseStatus: 204},
+		"201 and 204":          {OpenStatus: 201, RevokeStatus: 204},
 		"access token in body": {RequireAccessToken: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -384,7 +384,7 @@ func TestEphemeralUnused(t *testing.T) {
 	w := newWorkspace(t, fake, marked+oneEphemeral)
 	w.apply()
 	w.destroy()
-	opened, closed := fake.Count(flametest.OpOpen), fake.Count(flametest.OpClose)
+	opened, closed := fake.Count(flametest.OpOpen), fake.Count(flametest.OpRevoke)
 	t.Logf("apply and destroy opened %d sessions that nothing used", opened)
 	if opened != closed {
 		t.Errorf("%d were opened, %d revoked", opened, closed)
@@ -448,8 +448,8 @@ resource "terraform_data" "failing" {
 			w.must("plan", "-input=false", "-out=plan.bin")
 			planned := fake.Count(flametest.OpOpen)
 			r := w.fails([]string{test.text}, "apply", "-input=false", "plan.bin")
-			if planned != fake.Count(flametest.OpClose)-1 || len(endedTokens(fake)) != fake.Opened() {
-				t.Errorf("%d were opened by the plan, %d in all, and %d revoked", planned, fake.Opened(), fake.Count(flametest.OpClose))
+			if planned != fake.Count(flametest.OpRevoke)-1 || len(endedTokens(fake)) != fake.Opened() {
+				t.Errorf("%d were opened by the plan, %d in all, and %d revoked", planned, fake.Opened(), fake.Count(flametest.OpRevoke))
 			}
 			noneLive(t, fake)
 			for _, token := range endedTokens(fake) {
@@ -538,7 +538,7 @@ func TestEphemeralCloseFails(t *testing.T) {
 	needs(t, ephemeralResources)
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, marked+oneEphemeral+used+noRetries)
-	fake.Always(flametest.OpClose, &flametest.Fault{Status: 500})
+	fake.Always(flametest.OpRevoke, &flametest.Fault{Status: 500})
 	for _, args := range [][]string{{"plan", "-input=false", "-out=plan.bin"}, {"apply", "-input=false", "plan.bin"}} {
 		r := w.must(args...)
 		token := fake.Live()[0]
@@ -550,7 +550,7 @@ func TestEphemeralCloseFails(t *testing.T) {
 		}
 		fake.RevokeAll()
 		fake.Reset()
-		fake.Always(flametest.OpClose, &flametest.Fault{Status: 500})
+		fake.Always(flametest.OpRevoke, &flametest.Fault{Status: 500})
 	}
 }
 
@@ -560,12 +560,12 @@ func TestEphemeralCloseSucceeds(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, marked+oneEphemeral+used)
 	for _, status := range []int{401, 404, 410} {
-		fake.Always(flametest.OpClose, &flametest.Fault{Status: status, CarryOut: true})
+		fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status, CarryOut: true})
 		w.must("plan", "-input=false").warned(t, 0)
 	}
 	saw(t, fake, 3, 3, 0)
-	fake.Always(flametest.OpClose, nil)
-	fake.Script(flametest.OpClose, flametest.Fault{Status: 503}, flametest.Fault{Drop: true})
+	fake.Always(flametest.OpRevoke, nil)
+	fake.Script(flametest.OpRevoke, flametest.Fault{Status: 503}, flametest.Fault{Drop: true})
 	w.must("plan", "-input=false").warned(t, 0)
 	saw(t, fake, 4, 6, 0)
 	noneLive(t, fake)

@@ -105,7 +105,7 @@ func (op faultOp) call() flametest.Operation {
 	case opRead, opImport:
 		return flametest.OpCheck
 	}
-	return flametest.OpClose
+	return flametest.OpRevoke
 }
 
 // A namedFault is what befalls the calls of an operation.
@@ -140,7 +140,7 @@ func (f namedFault) pool() int {
 // reports success has done what was asked, but for a page: that is not the API's.
 func (f namedFault) in(op faultOp) flametest.Fault {
 	fault := f.Fault
-	end := op.call() == flametest.OpClose
+	end := op.call() == flametest.OpRevoke
 	if fault.Status/100 == 2 && !f.page() || end && fault.Cut || end && slices.Contains([]int{401, 404, 410}, fault.Status) {
 		fault.CarryOut = !f.believedGone()
 	}
@@ -324,7 +324,7 @@ const (
 
 func (f namedFault) verdict(call flametest.Operation) verdict {
 	is := func(statuses ...int) bool { return slices.Contains(statuses, f.Status) }
-	open, check, end := call == flametest.OpOpen, call == flametest.OpCheck, call == flametest.OpClose
+	open, check, end := call == flametest.OpOpen, call == flametest.OpCheck, call == flametest.OpRevoke
 	switch {
 	case f.Drop, f.Hang, f.Cut && open:
 		return lost
@@ -474,7 +474,7 @@ func (c *faultCell) bring(fake *flametest.Server) (soon time.Time) {
 		fake.Always(call, &fault)
 	}
 	if c.fault.cleanUp != nil {
-		fake.Always(flametest.OpClose, c.fault.cleanUp)
+		fake.Always(flametest.OpRevoke, c.fault.cleanUp)
 	}
 	return soon
 }
@@ -485,7 +485,7 @@ func (c *faultCell) checkRequests(want expected, journal []flametest.Request, so
 		wanted = nil
 	}
 	if want.cleanUp > 0 {
-		wanted[flametest.OpClose] = want.cleanUp
+		wanted[flametest.OpRevoke] = want.cleanUp
 	}
 	seen := map[flametest.Operation]int{}
 	var arrived []time.Time
@@ -495,7 +495,7 @@ func (c *faultCell) checkRequests(want expected, journal []flametest.Request, so
 			arrived = append(arrived, r.Arrived)
 		}
 	}
-	for _, op := range []flametest.Operation{flametest.OpOpen, flametest.OpClose, flametest.OpCheck, flametest.OpOther} {
+	for _, op := range []flametest.Operation{flametest.OpOpen, flametest.OpRevoke, flametest.OpCheck, flametest.OpOther} {
 		if seen[op] != wanted[op] {
 			c.errorf("%d requests %q, want %d", seen[op], op, wanted[op])
 		}

@@ -284,7 +284,7 @@ func TestInterruptedDestroy(t *testing.T) {
 		w := newWorkspace(t, fake, manySessions(count, ""))
 		w.apply()
 		r := w.start("destroy", "-auto-approve", "-refresh=false")
-		r.arrived(fake, flametest.OpClose, 10)
+		r.arrived(fake, flametest.OpRevoke, 10)
 		r.signal(to, syscall.SIGINT)
 		got := r.end()
 		got.says(t, "Interrupt received")
@@ -315,9 +315,9 @@ func TestInterruptedRevoke(t *testing.T) {
 				w := newWorkspace(t, fake, oneSession)
 				w.apply()
 				id := w.sessions()["this"].text("id")
-				fake.Always(flametest.OpClose, &flametest.Fault{Hang: true, CarryOut: carriedOut})
+				fake.Always(flametest.OpRevoke, &flametest.Fault{Hang: true, CarryOut: carriedOut})
 				r := w.start("destroy", "-auto-approve", "-refresh=false")
-				r.arrived(fake, flametest.OpClose, 1)
+				r.arrived(fake, flametest.OpRevoke, 1)
 				r.signal(to, syscall.SIGINT)
 				got := r.end()
 				got.says(t, "Could not revoke the Flame session "+id, "the run was interrupted", "Run again to finish.")
@@ -325,7 +325,7 @@ func TestInterruptedRevoke(t *testing.T) {
 				if got.code == 0 || len(w.sessions()) != 1 {
 					t.Errorf("%d sessions are in the state: %v", len(w.sessions()), got)
 				}
-				fake.Always(flametest.OpClose, nil)
+				fake.Always(flametest.OpRevoke, nil)
 				w.destroy("-refresh=false")
 				w.agrees()
 				if len(fake.Live()) != 0 {
@@ -390,13 +390,13 @@ func TestKilledDestroy(t *testing.T) {
 	w := newWorkspace(t, fake, manySessions(count, ""))
 	w.apply()
 	for range answered {
-		fake.Script(flametest.OpClose, flametest.Fault{Reason: "OK"})
+		fake.Script(flametest.OpRevoke, flametest.Fault{Reason: "OK"})
 	}
-	fake.Always(flametest.OpClose, &flametest.Fault{Hang: true, CarryOut: true})
+	fake.Always(flametest.OpRevoke, &flametest.Fault{Hang: true, CarryOut: true})
 	r := w.start("destroy", "-auto-approve", "-refresh=false", fmt.Sprintf("-parallelism=%d", parallelism))
-	r.arrived(fake, flametest.OpClose, answered+parallelism)
+	r.arrived(fake, flametest.OpRevoke, answered+parallelism)
 	r.signal(commandAlone, syscall.SIGKILL)
-	fake.Always(flametest.OpClose, nil)
+	fake.Always(flametest.OpRevoke, nil)
 	fake.Release()
 	r.end()
 	notHeld, notAlive := w.differences()

@@ -478,7 +478,7 @@ func TestNoLeaks(t *testing.T) {
 			l.fake.Always(flametest.OpCheck, nil)
 
 			// The end of one, and that of the ephemeral one, which is no error.
-			l.fake.Always(flametest.OpClose, &fault)
+			l.fake.Always(flametest.OpRevoke, &fault)
 			code := 1
 			if slices.Contains([]int{200, 401}, fault.Status) {
 				code = 0
@@ -506,7 +506,7 @@ func TestNoLeaks(t *testing.T) {
 			l.scan.add(canary{tokenCanary, token})
 			l.fake.Always(flametest.OpOpen, &flametest.Fault{Header: named(token)})
 			l.fake.Always(flametest.OpCheck, &flametest.Fault{Status: 500, Header: named(token)})
-			l.fake.Always(flametest.OpClose, &flametest.Fault{Header: named(token)})
+			l.fake.Always(flametest.OpRevoke, &flametest.Fault{Header: named(token)})
 			l.does(0, "apply", "-auto-approve", "-input=false", target)
 			l.agrees()
 			l.does(0, "destroy", "-auto-approve", "-input=false", target)
@@ -516,7 +516,7 @@ func TestNoLeaks(t *testing.T) {
 	for _, status := range []int{401, 422, 500} {
 		t.Run(fmt.Sprintf("action, %d", status), func(t *testing.T) {
 			l := newLeakAction(t)
-			l.fake.Always(flametest.OpClose, &flametest.Fault{Status: status, Echo: true})
+			l.fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status, Echo: true})
 			code := map[bool]int{true: 0, false: 1}[status == 401]
 			l.does(code, "apply", "-auto-approve", "-input=false", "-invoke=action.flame_session_revoke.leaked")
 		})

@@ -83,7 +83,7 @@ func plannedActions(w *workspace) map[string]string {
 func endedTokens(fake *flametest.Server) []string {
 	var tokens []string
 	for _, request := range fake.Journal() {
-		if request.Op == flametest.OpClose {
+		if request.Op == flametest.OpRevoke {
 			tokens = append(tokens, request.Token)
 		}
 	}

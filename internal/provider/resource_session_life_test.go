@@ -118,7 +118,7 @@ resource "flame_session" "this" {
 	if got := w.sessions()["this"].text("id"); got != id {
 		t.Error("the session was replaced")
 	}
-	if got := fake.Count(flametest.OpOpen) + fake.Count(flametest.OpClose); got != 1 {
+	if got := fake.Count(flametest.OpOpen) + fake.Count(flametest.OpRevoke); got != 1 {
 		t.Errorf("%d sessions were opened or revoked", got)
 	}
 	w.destroy()
@@ -297,7 +297,7 @@ func TestRevokeOnDestroy(t *testing.T) {
 	w.must("plan", "-destroy", "-input=false").says(t, warning...)
 	w.must("plan", "-replace=flame_session.this", "-input=false")
 	w.destroy().says(t, warning...)
-	if fake.Count(flametest.OpClose) != 0 || len(fake.Live()) != 1 {
+	if fake.Count(flametest.OpRevoke) != 0 || len(fake.Live()) != 1 {
 		t.Error("the token was revoked")
 	}
 }
@@ -380,10 +380,10 @@ func TestTimeouts(t *testing.T) {
 
 	w.write("main.tf", limited("delete", "20s"))
 	w.apply()
-	fake.Always(flametest.OpClose, busy)
+	fake.Always(flametest.OpRevoke, busy)
 	w.fails([]string{"Could not revoke the Flame session", used}, "destroy", "-auto-approve", "-input=false")
 	w.agrees()
-	fake.Always(flametest.OpClose, nil)
+	fake.Always(flametest.OpRevoke, nil)
 	w.destroy()
 	w.agrees()
 }
@@ -393,7 +393,7 @@ func TestTimeouts(t *testing.T) {
 func order(fake *flametest.Server) string {
 	var calls []string
 	for _, request := range fake.Journal() {
-		if request.Op == flametest.OpOpen || request.Op == flametest.OpClose {
+		if request.Op == flametest.OpOpen || request.Op == flametest.OpRevoke {
 			calls = append(calls, request.Method)
 		}
 	}

@@ -19,7 +19,7 @@ func TestSessionLife(t *testing.T) {
 		"version 2":              {Version: 2},
 		"one token per user":     {SharedTokens: true},
 		"id without a value":     {SampleID: true},
-		"201 and 204":            {OpenStatus: 201, CloseStatus: 204},
+		"201 and 204":            {OpenStatus: 201, RevokeStatus: 204},
 		"access token in body":   {RequireAccessToken: true},
 		"access token, 422":      {RequireAccessToken: true, AccessTokenStatus: 422},
 		"TLS":                    {TLS: true},
@@ -61,7 +61,7 @@ func TestSessionLife(t *testing.T) {
 			w.destroy()
 			saw(t, fake, 1, deletes, 2) // destroy refreshes first
 			for _, request := range fake.Journal() {
-				if request.Op == flametest.OpClose && request.Token != token {
+				if request.Op == flametest.OpRevoke && request.Token != token {
 					t.Error("a DELETE bears another token than the session's")
 				}
 			}
@@ -168,17 +168,17 @@ func TestSessionRevokeErrors(t *testing.T) {
 		403: {"403 (administrators only)"},
 		302: {"a redirect"},
 	} {
-		fake.Always(flametest.OpClose, &flametest.Fault{Status: status})
+		fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status})
 		w.fails(texts, "destroy", "-auto-approve", "-input=false")
 		w.agrees()
 	}
 	for _, status := range []int{401, 404, 410} {
-		fake.Always(flametest.OpClose, &flametest.Fault{Status: status, CarryOut: true})
+		fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status, CarryOut: true})
 		w.destroy()
 		w.agrees()
 		w.apply()
 	}
-	fake.Always(flametest.OpClose, nil)
+	fake.Always(flametest.OpRevoke, nil)
 	w.destroy()
 	w.agrees()
 }

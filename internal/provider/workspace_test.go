@@ -316,7 +316,7 @@ func (w *workspace) agrees() {
 // saw fails the test where the fake got other numbers of requests.
 func saw(t *testing.T, fake *flametest.Server, opened, revoked, checked int) {
 	t.Helper()
-	got := [...]int{fake.Count(flametest.OpOpen), fake.Count(flametest.OpClose), fake.Count(flametest.OpCheck), fake.Count(flametest.OpOther)}
+	got := [...]int{fake.Count(flametest.OpOpen), fake.Count(flametest.OpRevoke), fake.Count(flametest.OpCheck), fake.Count(flametest.OpOther)}
 	if got != [...]int{opened, revoked, checked, 0} {
 		t.Errorf("POST, DELETE, GET and others: got %v, want %v", got, [...]int{opened, revoked, checked, 0})
 	}

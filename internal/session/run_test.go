@@ -173,14 +173,14 @@ func TestClose(t *testing.T) {
 	}
 	wantLive(t, fake, failed.Token, forgotten.Token, kept.Token)
 
-	fake.Script(flametest.OpClose, flametest.Fault{Status: 403})
+	fake.Script(flametest.OpRevoke, flametest.Fault{Status: 403})
 	if _, err := run.Close(interrupted, failed); !errors.Is(err, flame.ErrStatus) {
 		t.Errorf("close: %v, want that Flame refused it", err)
 	}
 	fake.Reset()
 	run.RevokeUnclosed(t.Context())
 	wantLive(t, fake, kept.Token)
-	if n := fake.Count(flametest.OpClose); n != 2 {
+	if n := fake.Count(flametest.OpRevoke); n != 2 {
 		t.Errorf("%d requests at exit, want 2", n)
 	}
 }
@@ -204,7 +204,7 @@ func TestOpenAndRevokeDoNotOverlap(t *testing.T) {
 	if _, err := run.RevokeForAll(ended, session.Account{Endpoint: account.Endpoint}, held.Token); !errors.Is(err, session.ErrAccountBusy) {
 		t.Errorf("revoke for all: %v, want that the account is busy", err)
 	}
-	if n := fake.Count(flametest.OpClose); n != 0 {
+	if n := fake.Count(flametest.OpRevoke); n != 0 {
 		t.Errorf("%d revocations were sent", n)
 	}
 	fake.Release()

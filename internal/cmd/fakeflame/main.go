@@ -1,7 +1,12 @@
-// Command fakeflame runs the fake Flame Analytics API on its own, for
-// demonstrations. It prints the endpoint and the user to sign in as, then a line
-// for each request, and on SIGINT or SIGTERM what became of the sessions. It
-// never prints a token, a password, a header or a body.
+// Command fakeflame serves the fake Flame Analytics API of package flametest,
+// for demonstrations and for configurations tried by hand.
+//
+//	go run ./internal/cmd/fakeflame [flags]
+//
+// It prints the endpoint and a user name, then a line per request. On SIGINT or
+// SIGTERM it prints the number of sessions opened, revoked and left alive, and
+// exits. Its output never contains a token, a password, a header or a body. The
+// flag -help lists the flags and the password.
 package main
 
 import (
@@ -33,18 +38,18 @@ func main() {
 	}
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, then prints the totals.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg, err := parse(args, stderr)
+	cfg, err := parseFlags(args, stderr)
 	if err != nil {
 		return err
 	}
 	var server *flametest.Server
-	var starting sync.Mutex // the first request waits until server is set
+	var starting sync.Mutex // makes the first request wait until server is set
 	cfg.Observe = func(r flametest.Request, _ int) {
 		starting.Lock()
 		defer starting.Unlock()
-		_, _ = fmt.Fprintln(stdout, line(r, server.Live()))
+		_, _ = fmt.Fprintln(stdout, logLine(r, server.Live()))
 	}
 
 	starting.Lock()
@@ -63,20 +68,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-func parse(args []string, stderr io.Writer) (flametest.Config, error) {
+// parseFlags returns flag.ErrHelp if the flags ask for help.
+func parseFlags(args []string, stderr io.Writer) (flametest.Config, error) {
 	cfg := flametest.Config{RateLimit: flametest.RateLimit{RetryAfter: flametest.RetryAfterSeconds}}
 	flags := flag.NewFlagSet("fakeflame", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&cfg.Addr, "addr", "127.0.0.1:0", "`host:port` to listen on; port 0 is any free one")
+	flags.StringVar(&cfg.Addr, "addr", "127.0.0.1:0", "`host:port` to listen on; port 0 selects a free one")
 	flags.BoolVar(&cfg.SharedTokens, "shared", false, "one token per user instead of one per session")
 	v2 := flags.Bool("v2", false, "version 2 of the API")
-	flags.DurationVar(&cfg.Latency, "latency", 0, "time to pass before each answer, such as 200ms")
-	flags.IntVar(&cfg.RateLimit.PerSecond, "rate", 0, "`requests` per second to let through; the others get a 429; 0: all")
-	flags.BoolVar(&cfg.TLS, "tls", false, "HTTPS; the certificate of the CA is printed after the user")
-	flags.BoolVar(&cfg.RequireAccessToken, "require-access-token", false, "DELETE wants access_token in its body")
-	flags.BoolVar(&cfg.SampleID, "sample-id", false, `answer with "id": , as the vendor's sample does`)
+	flags.DurationVar(&cfg.Latency, "latency", 0, "delay before each response, such as 200ms")
+	flags.IntVar(&cfg.RateLimit.PerSecond, "rate", 0, "maximum `requests` per second, the others get a 429; 0 means no limit")
+	flags.BoolVar(&cfg.TLS, "tls", false, "serve HTTPS; the CA certificate is printed after the user")
+	flags.BoolVar(&cfg.RequireAccessToken, "require-access-token", false, "DELETE needs access_token in its body")
+	flags.BoolVar(&cfg.SampleID, "sample-id", false, `send "id": without a value, as in the vendor's sample`)
 	flags.Usage = func() {
-		_, _ = fmt.Fprintf(stderr, "Usage: fakeflame [flags]\n\nAny user may sign in, %s for one, with the password %q.\n\n",
+		_, _ = fmt.Fprintf(stderr, "Usage: fakeflame [flags]\n\nLog in as any user, such as %s, with the password %q.\n\n",
 			flametest.User, flametest.Password)
 		flags.PrintDefaults()
 	}
@@ -92,9 +98,9 @@ func parse(args []string, stderr io.Writer) (flametest.Config, error) {
 	return cfg, nil
 }
 
-// line tells of a request. What a client makes up, such as an unknown path, is
-// left out: it may hold anything.
-func line(r flametest.Request, live []string) string {
+// logLine describes a request and the live sessions. It omits an unknown method
+// or path, because a client may put a secret there.
+func logLine(r flametest.Request, live []string) string {
 	call := "another request"
 	if r.Op != flametest.OpOther {
 		call = r.Method + " " + r.Path
@@ -103,15 +109,21 @@ func line(r flametest.Request, live []string) string {
 	if r.Status != 0 {
 		status = fmt.Sprint(r.Status)
 	}
-	const shown = 4 // more would drown the line
+	const shown = 4 // keeps the line short
 	var ids []string
 	for i, token := range live {
 		if i == shown {
 			ids = append(ids, "…")
 			break
 		}
-		sum := sha256.Sum256([]byte(token))
-		ids = append(ids, hex.EncodeToString(sum[:8]))
+		ids = append(ids, sessionID(token))
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s %s, %d live %s", call, status, len(live), strings.Join(ids, " ")))
+}
+
+// sessionID returns the provider's id for the session of a token, so that a line
+// can be matched with the Terraform state.
+func sessionID(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:8])
 }

@@ -15,91 +15,106 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-func TestRun(t *testing.T) {
+// fake is run in the background, with its output line by line.
+type fake struct {
+	*testing.T
+	output  *bufio.Scanner
+	printed []string
+	stop    context.CancelFunc
+	done    chan error
+}
+
+func start(t *testing.T, args ...string) *fake {
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+	t.Cleanup(stop)
 	output, stdout := io.Pipe()
-	done := make(chan error, 1)
+	f := &fake{T: t, output: bufio.NewScanner(output), stop: stop, done: make(chan error, 1)}
 	go func() {
-		err := run(ctx, []string{"-v2", "-rate", "1000"}, stdout, io.Discard)
+		err := run(ctx, args, stdout, io.Discard)
 		_ = stdout.CloseWithError(io.EOF)
-		done <- err
+		f.done <- err
 	}()
-	scanner := bufio.NewScanner(output)
-	var printed []string
-	next := func() string {
-		t.Helper()
-		if !scanner.Scan() {
-			t.Fatalf("nothing after %q", printed)
-		}
-		printed = append(printed, scanner.Text())
-		return scanner.Text()
-	}
-	want := func(text string) {
-		t.Helper()
-		if got := next(); got != text {
-			t.Fatalf("printed %q, want %q", got, text)
-		}
-	}
+	return f
+}
 
-	endpoint, ok := strings.CutPrefix(next(), "endpoint ")
-	if !ok || !strings.HasSuffix(endpoint, "/v2") {
-		t.Fatalf("printed %q", printed)
+// next returns the next line of output.
+func (f *fake) next() string {
+	f.Helper()
+	if !f.output.Scan() {
+		f.Fatalf("no line after %q", f.printed)
 	}
-	want("user " + flametest.User)
+	f.printed = append(f.printed, f.output.Text())
+	return f.output.Text()
+}
 
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	var token string
-	answers := make(chan string, 1)
-	send := func(method, path, body string) {
-		req, err := http.NewRequestWithContext(ctx, method, endpoint+path, strings.NewReader(body))
+func (f *fake) want(line string) {
+	f.Helper()
+	if got := f.next(); got != line {
+		f.Fatalf("printed %q, want %q", got, line)
+	}
+}
+
+// send sends a request in the background, because the fake prints its line
+// before it responds. The channel gets the response body.
+func (f *fake) send(method, url, body, header string) <-chan string {
+	f.Helper()
+	req, err := http.NewRequestWithContext(f.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		f.Fatal(err)
+	}
+	name, value, _ := strings.Cut(header, ": ")
+	req.Header.Set(name, value)
+	response := make(chan string, 1)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			response <- err.Error()
+			return
 		}
-		if body != "" {
-			req.Header.Set("Content-Type", "application/json")
-		} else {
-			req.Header.Set("Authorization", "Token token="+token)
-		}
-		go func() { // the line is printed before the answer is sent
-			resp, err := client.Do(req)
-			if err != nil {
-				answers <- err.Error()
-				return
-			}
-			defer func() { _ = resp.Body.Close() }()
-			text, _ := io.ReadAll(resp.Body)
-			answers <- string(text)
-		}()
-	}
+		defer func() { _ = resp.Body.Close() }()
+		text, _ := io.ReadAll(resp.Body)
+		response <- string(text)
+	}()
+	return response
+}
 
-	send("POST", "/sessions", fmt.Sprintf(`{"user":%q,"password":%q}`, flametest.User, flametest.Password))
-	opened := next()
+func TestRun(t *testing.T) {
+	f := start(t, "-v2", "-rate", "1000")
+	endpoint, ok := strings.CutPrefix(f.next(), "endpoint ")
+	if !ok || !strings.HasSuffix(endpoint, "/v2") {
+		t.Fatalf("printed %q", f.printed)
+	}
+	f.want("user " + flametest.User)
+
+	login := fmt.Sprintf(`{"user":%q,"password":%q}`, flametest.User, flametest.Password)
+	response := f.send("POST", endpoint+"/sessions", login, "Content-Type: application/json")
+	opened := f.next()
 	var session map[string]string
-	if err := json.Unmarshal([]byte(<-answers), &session); err != nil {
+	if err := json.Unmarshal([]byte(<-response), &session); err != nil {
 		t.Fatal(err)
 	}
-	token = session["auth_token"]
+	token := session["auth_token"]
 	sum := sha256.Sum256([]byte(token))
 	id := hex.EncodeToString(sum[:])[:16]
 	if opened != "POST /v2/sessions 200, 1 live "+id {
 		t.Fatalf("printed %q, want the id %s", opened, id)
 	}
-	send("GET", "/"+token, "")
-	want("another request 400, 1 live " + id)
-	<-answers
-	send("DELETE", "/sessions", "")
-	want("DELETE /v2/sessions 200, 0 live")
-	<-answers
 
-	stop()
-	want("sessions opened 1, revoked 1, left alive 0")
-	if err := <-done; err != nil {
+	authorization := "Authorization: Token token=" + token
+	response = f.send("GET", endpoint+"/"+token, "", authorization)
+	f.want("another request 400, 1 live " + id)
+	<-response
+	response = f.send("DELETE", endpoint+"/sessions", "", authorization)
+	f.want("DELETE /v2/sessions 200, 0 live")
+	<-response
+
+	f.stop()
+	f.want("sessions opened 1, revoked 1, left alive 0")
+	if err := <-f.done; err != nil {
 		t.Error(err)
 	}
 	for _, secret := range []string{token, flametest.Password} {
-		if all := strings.Join(printed, "\n"); strings.Contains(all, secret) {
+		if all := strings.Join(f.printed, "\n"); strings.Contains(all, secret) {
 			t.Errorf("a secret was printed:\n%s", all)
 		}
 	}

@@ -1,27 +1,18 @@
 package flametest
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/json"
-	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
-// operation says which call of the API a method and a path are.
+// operation returns the call of the API that a method and a path denote.
 func (s *Server) operation(method, path string) Operation {
 	switch method + " " + path {
 	case "POST " + s.basePath + "/sessions":
 		return OpOpen
 	case "DELETE " + s.basePath + "/sessions":
-		return OpClose
+		return OpRevoke
 	case "GET " + s.basePath + "/organizations":
 		return OpCheck
 	default:
@@ -29,226 +20,114 @@ func (s *Server) operation(method, path string) Operation {
 	}
 }
 
-// perform does what a request asks, if it is in order, and gives the answer.
-// Where carryOut is false, the answer is the same but no session is touched.
-func (s *Server) perform(r *Request, carryOut bool) answer {
+// handle checks a request, carries it out and returns the response. With
+// carryOut false it returns the same response but changes no session.
+func (s *Server) handle(r *Request, carryOut bool) response {
 	switch {
-	case s.tokenInURL(r):
-		return refusal(http.StatusBadRequest, "a token in the URL")
+	case s.urlHasCredential(r):
+		return errorResponse(http.StatusBadRequest, "a token in the URL")
 	case !acceptsJSON(r.Header.Values("Accept")):
-		return refusal(http.StatusNotAcceptable, "the format is not JSON")
+		return errorResponse(http.StatusNotAcceptable, "the format is not JSON")
 	}
 	switch r.Op {
 	case OpOpen:
-		return s.performOpen(r, carryOut)
-	case OpClose:
-		return s.performClose(r, carryOut)
+		return s.handleOpen(r, carryOut)
+	case OpRevoke:
+		return s.handleRevoke(r, carryOut)
 	case OpCheck:
-		return s.performCheck(r)
+		return s.handleCheck(r)
 	}
 	switch r.Path {
 	case s.basePath + "/sessions":
-		return methodRefusal("POST, DELETE")
+		return methodNotAllowed("POST, DELETE")
 	case s.basePath + "/organizations":
-		return methodRefusal("GET")
+		return methodNotAllowed("GET")
 	}
-	return refusal(http.StatusNotFound, "not found")
+	return errorResponse(http.StatusNotFound, "not found")
 }
 
-func methodRefusal(allowed string) answer {
-	a := refusal(http.StatusMethodNotAllowed, "wrong method")
-	a.header.Set("Allow", allowed)
-	return a
+func methodNotAllowed(allowed string) response {
+	resp := errorResponse(http.StatusMethodNotAllowed, "wrong method")
+	resp.header.Set("Allow", allowed)
+	return resp
 }
 
-func (s *Server) performOpen(r *Request, carryOut bool) answer {
+func (s *Server) handleOpen(r *Request, carryOut bool) response {
 	if r.RawQuery != "" {
-		return refusal(http.StatusBadRequest, "no query expected")
+		return errorResponse(http.StatusBadRequest, "no query expected")
 	}
 	if len(r.Header.Values("Authorization")) > 0 {
-		return refusal(http.StatusBadRequest, "no Authorization expected")
+		return errorResponse(http.StatusBadRequest, "no Authorization expected")
 	}
-	login, why := stringMembers(r, "user", "password")
-	if why != "" {
-		return refusal(http.StatusBadRequest, why)
+	login, problem := stringMembers(r, "user", "password")
+	if problem != "" {
+		return errorResponse(http.StatusBadRequest, problem)
 	}
 	if login["user"] == "" || login["password"] == "" {
-		return refusal(http.StatusBadRequest, "user and password must not be empty")
+		return errorResponse(http.StatusBadRequest, "user and password must not be empty")
 	}
 	password, known := Password, true
 	if s.cfg.Users != nil {
 		password, known = s.cfg.Users[login["user"]]
 	}
 	if !known || login["password"] != password {
-		return refusal(http.StatusUnauthorized, "wrong user or password")
+		return errorResponse(http.StatusUnauthorized, "wrong user or password")
 	}
 	token := s.sessions.open(login["user"], carryOut)
-	return success(s.cfg.OpenStatus, s.sessionJSON(login["user"], token))
+	return jsonResponse(s.cfg.OpenStatus, s.sessionJSON(login["user"], token))
 }
 
-func (s *Server) performClose(r *Request, carryOut bool) answer {
+func (s *Server) handleRevoke(r *Request, carryOut bool) response {
 	if r.RawQuery != "" {
-		return refusal(http.StatusBadRequest, "no query expected")
+		return errorResponse(http.StatusBadRequest, "no query expected")
 	}
-	if a, ok := s.authenticate(r); !ok {
-		return a
+	if resp, ok := s.authenticate(r); !ok {
+		return resp
 	}
-	switch members, why := stringMembers(r, "access_token"); {
+	switch members, problem := stringMembers(r, "access_token"); {
 	case len(r.Body) == 0 && s.cfg.RequireAccessToken:
-		return refusal(s.cfg.AccessTokenStatus, "access_token is missing")
+		return errorResponse(s.cfg.AccessTokenStatus, "access_token is missing")
 	case len(r.Body) == 0:
-	case why != "":
-		return refusal(http.StatusBadRequest, why)
+	case problem != "":
+		return errorResponse(http.StatusBadRequest, problem)
 	case members["access_token"] != r.Token:
-		return refusal(s.cfg.AccessTokenStatus, "access_token is not that of the header")
+		return errorResponse(s.cfg.AccessTokenStatus, "access_token is not that of the header")
 	}
-	// Of two requests that end a token at once, one comes too late.
-	if carryOut && !s.sessions.end(r.Token) {
-		return refusal(http.StatusUnauthorized, "no such session")
+	// The token may have been revoked since authenticate.
+	if carryOut && !s.sessions.revoke(r.Token) {
+		return errorResponse(http.StatusUnauthorized, "no such session")
 	}
-	return success(s.cfg.CloseStatus, []byte("{}"))
+	return jsonResponse(s.cfg.RevokeStatus, []byte("{}"))
 }
 
-func (s *Server) performCheck(r *Request) answer {
+func (s *Server) handleCheck(r *Request) response {
 	if len(r.Body) > 0 {
-		return refusal(http.StatusBadRequest, "no body expected")
+		return errorResponse(http.StatusBadRequest, "no body expected")
 	}
 	query, err := url.ParseQuery(r.RawQuery)
 	if err != nil {
-		return refusal(http.StatusBadRequest, "the query is malformed")
+		return errorResponse(http.StatusBadRequest, "the query is malformed")
 	}
 	for name, values := range query {
 		n, err := strconv.Atoi(values[0])
 		if name != "page" && name != "per_page" || len(values) != 1 || err != nil || n < 1 {
-			return refusal(http.StatusBadRequest, "the query takes page and per_page, each once and from 1")
+			return errorResponse(http.StatusBadRequest, "the query takes page and per_page, each once and from 1")
 		}
 	}
-	if a, ok := s.authenticate(r); !ok {
-		return a
+	if resp, ok := s.authenticate(r); !ok {
+		return resp
 	}
-	return success(http.StatusOK, []byte(`[{"id":1,"name":"Analytical Engines"}]`))
+	return jsonResponse(http.StatusOK, []byte(`[{"id":1,"name":"Analytical Engines"}]`))
 }
 
-// authenticate gives a refusal, and false, unless the request has a live token.
-func (s *Server) authenticate(r *Request) (answer, bool) {
+// authenticate reports whether the request has a live token. If not, it also
+// returns the response.
+func (s *Server) authenticate(r *Request) (response, bool) {
 	switch {
 	case len(r.Header.Values("Authorization")) > 1:
-		return refusal(http.StatusBadRequest, "more than one Authorization"), false
+		return errorResponse(http.StatusBadRequest, "more than one Authorization"), false
 	case !s.sessions.isLive(r.Token):
-		return refusal(http.StatusUnauthorized, "wrong key or no session"), false
+		return errorResponse(http.StatusUnauthorized, "wrong key or no session"), false
 	}
-	return answer{}, true
-}
-
-// tokenInURL says whether a URL names a credential or holds a token that was
-// given out: URLs end up in logs.
-func (s *Server) tokenInURL(r *Request) bool {
-	query, _ := url.ParseQuery(r.RawQuery)
-	for name := range query {
-		switch name {
-		case "access_token", "auth_token", "token", "user", "password":
-			return true
-		}
-	}
-	outsideToken := func(c rune) bool {
-		return c != '-' && c != '_' && (c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c))
-	}
-	for _, part := range strings.FieldsFunc(r.Path+"?"+r.RawQuery, outsideToken) {
-		if s.sessions.wasIssued(part) {
-			return true
-		}
-	}
-	return false
-}
-
-// acceptsJSON judges an Accept header by its most specific range that fits
-// JSON. No header at all accepts everything.
-func acceptsJSON(values []string) bool {
-	if len(values) == 0 {
-		return true
-	}
-	specificity := map[string]int{"*/*": 1, "application/*": 2, "application/json": 3}
-	best, accepted := 0, false
-	for item := range strings.SplitSeq(strings.Join(values, ","), ",") {
-		mediaRange, parameters, err := mime.ParseMediaType(item)
-		if err != nil || specificity[mediaRange] <= best {
-			continue
-		}
-		quality, err := strconv.ParseFloat(parameters["q"], 64)
-		best = specificity[mediaRange]
-		accepted = parameters["q"] == "" || err == nil && quality > 0
-	}
-	return accepted
-}
-
-// stringMembers reads a body that must be a JSON object of exactly these
-// members, all strings. Else it says why not.
-func stringMembers(r *Request, names ...string) (members map[string]string, why string) {
-	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	charset, named := parameters["charset"]
-	if err != nil || mediaType != "application/json" || named && !strings.EqualFold(charset, "utf-8") {
-		return nil, "Content-Type must be application/json"
-	}
-	var object map[string]*string // pointers: a null must not pass for ""
-	if !utf8.Valid(r.Body) || json.Unmarshal(r.Body, &object) != nil {
-		return nil, "the body is not a JSON object of strings"
-	}
-	members = make(map[string]string)
-	for _, name := range names {
-		if value := object[name]; value != nil {
-			members[name] = *value
-		}
-	}
-	if len(members) != len(names) || len(object) != len(names) {
-		return nil, "the body must have these members: " + strings.Join(names, ", ")
-	}
-	return members, ""
-}
-
-// sessionJSON is the answer to a POST. Version 1 has the members of the
-// vendor's page on authentication, in its layout; version 2 has two more.
-func (s *Server) sessionJSON(user, token string) []byte {
-	sum := sha256.Sum256([]byte(user)) // the same user always has the same id
-	session := struct {
-		AuthToken string  `json:"auth_token"`
-		ID        any     `json:"id"`
-		Email     *string `json:"email"`
-		FullName  string  `json:"full_name,omitempty"`
-		PhotoURL  string  `json:"photo_url,omitempty"`
-	}{AuthToken: token, ID: binary.BigEndian.Uint32(sum[:])>>1 + 1} // 1 to 2^31
-	if strings.Contains(user, "@") {
-		session.Email = &user
-	}
-	if s.cfg.Version == 2 {
-		id := uuid(sum)
-		session.ID = id
-		session.FullName = fullName(user)
-		session.PhotoURL = "https://photos.example.com/" + id + ".png"
-	}
-	if s.cfg.SampleID {
-		session.ID = nil
-	}
-	body, _ := json.MarshalIndent(session, "", " ") // nothing in it can fail
-	if s.cfg.SampleID {
-		body = bytes.Replace(body, []byte(`"id": null,`), []byte(`"id": ,`), 1)
-	}
-	return body
-}
-
-// uuid makes a UUID of version 8, the one for values of one's own.
-func uuid(sum [sha256.Size]byte) string {
-	sum[6] = sum[6]&0x0f | 0x80
-	sum[8] = sum[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
-}
-
-// fullName makes "Ada Lovelace" out of "ada.lovelace@example.com".
-func fullName(user string) string {
-	local, _, _ := strings.Cut(user, "@")
-	words := strings.FieldsFunc(local, func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
-	for i, word := range words {
-		first, size := utf8.DecodeRuneInString(word)
-		words[i] = string(unicode.ToUpper(first)) + word[size:]
-	}
-	return strings.Join(words, " ")
+	return response{}, true
 }

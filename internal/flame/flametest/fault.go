@@ -9,49 +9,47 @@ import (
 	"strings"
 )
 
-// Fault is something that goes wrong with one request. Unless CarryOut is set,
-// a request with Status, Body, Drop or Cut is not carried out. One with only
-// Header, Reason or Echo is: it gets its genuine answer, altered. Hang comes
-// first and goes with any of the others.
+// Fault changes the outcome of a request. The package documentation has the
+// rules.
 type Fault struct {
-	Status   int         // answer with this instead
-	Header   http.Header // put into the answer, over what it has of the same names
-	Body     string      // the answer's body instead of its own; without Status, under the genuine status
-	Reason   string      // the reason phrase, verbatim; HTTP/1 only
-	CarryOut bool        // do what was asked, before anything else happens
-	Drop     bool        // no answer: the connection is lost (HTTP/2: the stream is reset)
-	Cut      bool        // announce the whole answer, send half of its body, lose the connection
-	Hang     bool        // no answer until Release; a client that leaves meanwhile gets nothing carried out without CarryOut
+	Status   int         // replaces the status; the body is then Body, or empty
+	Header   http.Header // added to the response; replaces headers of the same name
+	Body     string      // replaces the body; without Status, the genuine status remains
+	Reason   string      // replaces the reason phrase; HTTP/1 only, and closes the connection
+	CarryOut bool        // carry the request out on arrival, whatever the response
+	Drop     bool        // close the connection without a response; HTTP/2: reset the stream
+	Cut      bool        // announce the full length, send half of the body, close the connection
+	Hang     bool        // hold the request until Release; abandoned if the client leaves first
 
-	// Echo repeats the request's Authorization header and body wherever an
-	// answer can hold them: in the body (on a line at its end), in a header
-	// X-Echo and the reason phrase (control characters percent-encoded), and,
-	// where the status is 3xx, in the query of Location.
+	// Echo repeats the request's Authorization header and body in every part of
+	// the response: in its body, a header X-Echo, the reason phrase and, if the
+	// status is 3xx, the query of Location. X-Echo and the reason phrase have
+	// control characters percent-encoded.
 	Echo bool
 }
 
-// Script lines up faults for op. Each is used by one request, first come, first
-// served.
+// Script queues faults for requests of op. Each applies to one request, in
+// order of arrival.
 func (s *Server) Script(op Operation, faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scripts[op] = append(s.scripts[op], faults...)
 }
 
-// Always lets f befall every request of op for which Script has nothing left;
-// nil ends it.
+// Always applies a copy of f to every request of op that has no scripted fault.
+// A nil f stops it.
 func (s *Server) Always(op Operation, f *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.standing, op)
+	delete(s.always, op)
 	if f != nil {
-		standing := *f
-		s.standing[op] = &standing
+		fault := *f
+		s.always[op] = &fault
 	}
 }
 
-// Release lets all requests that hang go on, to their genuine answer or to the
-// rest of their fault.
+// Release resumes all hung requests. Each gets the rest of its fault or, without
+// any, its genuine response.
 func (s *Server) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,22 +57,23 @@ func (s *Server) Release() {
 	s.release = make(chan struct{})
 }
 
+// nextFaultLocked returns the next scripted fault, else that of Always, else nil.
 func (s *Server) nextFaultLocked(op Operation) *Fault {
 	if script := s.scripts[op]; len(script) > 0 {
 		s.scripts[op] = script[1:]
 		return &script[0]
 	}
-	return s.standing[op]
+	return s.always[op]
 }
 
-// carriesOut says whether a request is carried out under the fault at all.
+// carriesOut reports whether a request with this fault is carried out.
 func (f *Fault) carriesOut() bool {
 	return f.CarryOut || f.Status == 0 && f.Body == "" && !f.Drop && !f.Cut
 }
 
-// befall lets the fault of a request, if any, change its reply; false means
-// that there is to be no answer.
-func (s *Server) befall(ctx context.Context, x *exchange) bool {
+// applyFault alters the response as the fault demands. It reports false if there
+// must be no response.
+func (s *Server) applyFault(ctx context.Context, x *exchange) bool {
 	f := x.fault
 	if f == nil {
 		return true
@@ -88,49 +87,50 @@ func (s *Server) befall(ctx context.Context, x *exchange) bool {
 			return false
 		}
 		if !f.CarryOut {
-			x.reply = s.perform(x.req, f.carriesOut())
+			x.resp = s.handle(x.req, f.carriesOut())
 		}
 	}
-	s.alter(&x.reply, x.req, f)
+	s.alter(&x.resp, x.req, f)
 	return !f.Drop
 }
 
-// alter makes the answer of a fault out of the genuine one.
-func (s *Server) alter(a *answer, req *Request, f *Fault) {
+// alter turns the genuine response into the faulty one.
+func (s *Server) alter(resp *response, req *Request, f *Fault) {
 	if f.Status != 0 || f.Body != "" {
-		a.header, a.body = make(http.Header), []byte(f.Body)
-		if json.Valid(a.body) {
-			a.header.Set("Content-Type", contentType)
+		resp.header, resp.body = make(http.Header), []byte(f.Body)
+		if json.Valid(resp.body) {
+			resp.header.Set("Content-Type", contentType)
 		} else if f.Body != "" {
-			a.header.Set("Content-Type", http.DetectContentType(a.body))
+			resp.header.Set("Content-Type", http.DetectContentType(resp.body))
 		}
 	}
 	if f.Status != 0 {
-		a.status = f.Status
+		resp.status = f.Status
 	}
 	for name, values := range f.Header {
-		a.header[http.CanonicalHeaderKey(name)] = values
+		resp.header[http.CanonicalHeaderKey(name)] = values
 	}
-	a.reason, a.cut = f.Reason, f.Cut
+	resp.reason, resp.cut = f.Reason, f.Cut
 	if f.Echo {
-		s.echo(a, req)
+		s.echo(resp, req)
 	}
 }
 
-// echo adds the request's secrets to an answer, to see whether a client repeats them.
-func (s *Server) echo(a *answer, req *Request) {
+// echo adds the request's secrets to the response, for tests that the client
+// repeats none.
+func (s *Server) echo(resp *response, req *Request) {
 	authorization := req.Header.Get("Authorization")
 	secrets := strings.TrimSpace(authorization + " " + string(req.Body))
-	if len(a.body) > 0 {
-		a.body = append(a.body, '\n')
+	if len(resp.body) > 0 {
+		resp.body = append(resp.body, '\n')
 	}
-	a.body = append(a.body, secrets...)
+	resp.body = append(resp.body, secrets...)
 
 	inline := encodeControls(secrets)
-	a.header.Set("X-Echo", inline)
-	a.reason = strings.TrimSpace(a.reason + " " + inline)
-	if a.status/100 == 3 {
-		target := a.header.Get("Location")
+	resp.header.Set("X-Echo", inline)
+	resp.reason = strings.TrimSpace(resp.reason + " " + inline)
+	if resp.status/100 == 3 {
+		target := resp.header.Get("Location")
 		if target == "" {
 			target = s.url + "/elsewhere"
 		}
@@ -139,12 +139,12 @@ func (s *Server) echo(a *answer, req *Request) {
 			separator = "&"
 		}
 		query := url.Values{"authorization": {authorization}, "body": {string(req.Body)}}
-		a.header.Set("Location", target+separator+query.Encode())
+		resp.header.Set("Location", target+separator+query.Encode())
 	}
 }
 
-// encodeControls percent-encodes what a header cannot hold, and nothing else:
-// secrets stay as they are wherever they can.
+// encodeControls percent-encodes control characters, which a header cannot hold.
+// The rest stays verbatim, so that a leak test finds the secrets.
 func encodeControls(text string) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {

@@ -5,25 +5,25 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 )
 
-// Operation is one of the calls that the API knows.
+// Operation is a call of the API.
 type Operation string
 
-// The operations. A known path with another method is OpOther too.
+// The operations. OpOther is every other request, including a known path with
+// an unexpected method.
 const (
-	OpOpen  Operation = "POST sessions"
-	OpClose Operation = "DELETE sessions"
-	OpCheck Operation = "GET organizations"
-	OpOther Operation = "other"
+	OpOpen   Operation = "POST sessions"
+	OpRevoke Operation = "DELETE sessions"
+	OpCheck  Operation = "GET organizations"
+	OpOther  Operation = "other"
 )
 
-// String gives the method and the path, such as "POST sessions".
+// String returns the method and the path, such as "POST sessions".
 func (o Operation) String() string { return string(o) }
 
-// Request is one request in the journal: what came, and what became of it.
+// Request is a request in the journal, with its outcome.
 type Request struct {
 	Op       Operation
 	Method   string
@@ -31,16 +31,23 @@ type Request struct {
 	RawQuery string
 	Header   http.Header
 	Body     []byte
-	Token    string // from the header Authorization: Token token=…; empty where there is none
-	Status   int    // as answered; 0 as long as there is no answer, and for good where the request was dropped or the client left
-	Conn     int    // which connection it came on, counted from 1
+	Token    string // from the header Authorization: Token token=…; empty: none
+	Status   int    // of the response; 0: none yet, dropped, or the client left first
+	Conn     int    // number of the connection, from 1
 	Proto    string // such as "HTTP/1.1"
 	Arrived  time.Time
-	Faulted  bool // a Fault was used on it
+	Faulted  bool // a Fault applied
 }
 
-// Journal gives a copy of the requests that have arrived since the start or the
-// last Reset, in order of arrival. A request arrives when its body is there.
+func (r *Request) clone() Request {
+	c := *r
+	c.Header = r.Header.Clone()
+	c.Body = bytes.Clone(r.Body)
+	return c
+}
+
+// Journal returns a copy of the requests that arrived since Start or the last
+// Reset, in order of arrival. A request arrives when its body is complete.
 func (s *Server) Journal() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +58,7 @@ func (s *Server) Journal() []Request {
 	return all
 }
 
-// Count says how many requests of op have arrived since the start or the last Reset.
+// Count returns the number of requests of op in the journal.
 func (s *Server) Count(op Operation) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,9 +75,9 @@ func (s *Server) countLocked(op Operation) int {
 	return n
 }
 
-// Await returns when n requests of op have arrived since the start or the last
-// Reset, answered or not. What arrives is carried out at once, unless a Fault
-// says otherwise: Live, Opened and Revoked know of it. Await fails where ctx ends or the server closes first.
+// Await waits until the journal holds n requests of op, answered or not. Live,
+// Opened and Revoked then include them, except those that a Fault prevents or
+// holds. Await returns an error if ctx ends or the server closes first.
 func (s *Server) Await(ctx context.Context, op Operation, n int) error {
 	for {
 		s.mu.Lock()
@@ -89,74 +96,13 @@ func (s *Server) Await(ctx context.Context, op Operation, n int) error {
 	}
 }
 
-// Reset forgets the journal, the counts, the scripts and the standing faults.
-// Tokens stay alive, hung requests stay hung.
+// Reset clears the journal, the counts and the faults. Live tokens stay live,
+// and hung requests keep hanging.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.journal = nil
 	clear(s.scripts)
-	clear(s.standing)
+	clear(s.always)
 	s.sessions.resetCounts()
-}
-
-// exchange is a request on its way to its answer.
-type exchange struct {
-	req     *Request // as in the journal; Status is guarded by Server.mu
-	fault   *Fault   // what is to befall it; nil: nothing
-	release <-chan struct{}
-	reply   answer // not yet there where the request hangs before it is carried out
-}
-
-// arrive records a request, finds its fault and carries it out, unless it is to
-// hang first. All in one step: whoever has awaited a request finds it carried
-// out, and can release it.
-func (s *Server) arrive(r *http.Request, body []byte) *exchange {
-	connection, _ := r.Context().Value(connectionKey{}).(int)
-	req := &Request{
-		Op:       s.operation(r.Method, r.URL.Path),
-		Method:   r.Method,
-		Path:     r.URL.Path,
-		RawQuery: r.URL.RawQuery,
-		Header:   r.Header.Clone(),
-		Body:     body,
-		Conn:     connection,
-		Proto:    r.Proto,
-	}
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Token token="); ok {
-		req.Token = token
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	x := &exchange{req: req, fault: s.nextFaultLocked(req.Op), release: s.release}
-	req.Arrived, req.Faulted = time.Now(), x.fault != nil
-	switch {
-	case x.fault == nil:
-		x.reply = s.admit(req)
-	case x.fault.CarryOut || !x.fault.Hang:
-		x.reply = s.perform(req, x.fault.carriesOut())
-	}
-	s.journal = append(s.journal, req)
-	close(s.arrived)
-	s.arrived = make(chan struct{})
-	return x
-}
-
-// settle records what becomes of a request and tells the observer.
-func (s *Server) settle(req *Request, status int) {
-	s.mu.Lock()
-	req.Status = status
-	s.mu.Unlock()
-	if s.cfg.Observe != nil {
-		s.observing.Lock()
-		defer s.observing.Unlock()
-		s.cfg.Observe(req.clone(), s.sessions.size())
-	}
-}
-
-func (r *Request) clone() Request {
-	c := *r
-	c.Header = r.Header.Clone()
-	c.Body = bytes.Clone(r.Body)
-	return c
 }

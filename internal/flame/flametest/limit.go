@@ -9,35 +9,35 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// RateLimit says how many requests are let through; the others get a 429.
-// Requests that a [Fault] befalls neither count nor are held up.
+// RateLimit limits the requests per second. The others get a 429. A request with
+// a [Fault] is neither counted nor limited.
 type RateLimit struct {
 	PerSecond  int        // 0: no limit
-	Window     bool       // false: a token bucket; true: fixed windows of one second
-	Burst      int        // of the bucket; default PerSecond/10, at least 1
-	RetryAfter RetryAfter // what a 429 says about when to come back
+	Window     bool       // count per fixed window of one second, instead of a token bucket
+	Burst      int        // size of the bucket; default PerSecond/10, at least 1
+	RetryAfter RetryAfter // header of a 429
 }
 
-// RetryAfter is the form of a Retry-After header. The time it gives is rounded
-// up to whole seconds, so that whoever obeys is let through.
+// RetryAfter is the form of a Retry-After header. Its time is rounded up to
+// whole seconds, so a client that waits that long is never too early.
 type RetryAfter int
 
 // The forms of Retry-After.
 const (
-	NoRetryAfter      RetryAfter = iota // no such header
+	NoRetryAfter      RetryAfter = iota // no header
 	RetryAfterSeconds                   // a number of seconds
 	RetryAfterDate                      // an HTTP date
 )
 
-// limiter decides who is let through. Time comes from outside.
+// limiter implements RateLimit. Callers pass the time, so tests need no clock.
 type limiter struct {
 	perSecond int
 	start     time.Time
 
 	mu     sync.Mutex
-	bucket *rate.Limiter // nil: windows
-	window int64         // number of the current window, counted from start
-	used   int           // requests let through in it
+	bucket *rate.Limiter // nil: fixed windows
+	window int64         // current window, in seconds since start
+	used   int           // requests admitted in it
 }
 
 func newLimiter(cfg RateLimit, start time.Time) *limiter {
@@ -52,13 +52,13 @@ func newLimiter(cfg RateLimit, start time.Time) *limiter {
 	return l
 }
 
-// wait gives 0 to a request that is let through, and else the time until one
-// would be.
-func (l *limiter) wait(now time.Time) time.Duration {
+// reserve admits a request and returns 0, or returns the time until the next one
+// can be admitted.
+func (l *limiter) reserve(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.bucket != nil {
-		// The lock also keeps others from seeing a reservation that is given back.
+		// The lock hides a reservation that is canceled at once.
 		reservation := l.bucket.ReserveN(now, 1)
 		delay := reservation.DelayFrom(now)
 		if delay > 0 {
@@ -77,29 +77,31 @@ func (l *limiter) wait(now time.Time) time.Duration {
 	return time.Duration(l.window+1)*time.Second - since
 }
 
-// admit carries a request out, unless the limit stops it.
-func (s *Server) admit(req *Request) answer {
+// handleLimited handles a request, or refuses it with a 429 if it exceeds the rate
+// limit.
+func (s *Server) handleLimited(req *Request) response {
 	if s.limiter == nil {
-		return s.perform(req, true)
+		return s.handle(req, true)
 	}
-	wait := s.limiter.wait(req.Arrived)
+	wait := s.limiter.reserve(req.Arrived)
 	if wait == 0 {
-		return s.perform(req, true)
+		return s.handle(req, true)
 	}
-	a := refusal(http.StatusTooManyRequests, "too many requests")
-	if value := s.cfg.RateLimit.RetryAfter.value(req.Arrived, wait); value != "" {
-		a.header.Set("Retry-After", value)
+	resp := errorResponse(http.StatusTooManyRequests, "too many requests")
+	if value := s.cfg.RateLimit.RetryAfter.format(req.Arrived, wait); value != "" {
+		resp.header.Set("Retry-After", value)
 	}
-	return a
+	return resp
 }
 
-func (f RetryAfter) value(now time.Time, wait time.Duration) string {
+// format returns the header value, or "" for no header.
+func (f RetryAfter) format(now time.Time, wait time.Duration) string {
 	roundUp := time.Second - time.Nanosecond
 	switch f {
 	case RetryAfterSeconds:
 		return strconv.Itoa(int((wait + roundUp) / time.Second))
 	case RetryAfterDate:
-		return now.Add(wait + roundUp).UTC().Format(http.TimeFormat) // Format cuts the fraction off
+		return now.Add(wait + roundUp).UTC().Format(http.TimeFormat) // Format truncates to seconds
 	default:
 		return ""
 	}

@@ -1,17 +1,7 @@
-// Package flametest is a fake of the Flame Analytics sessions API, for tests
-// and demonstrations. It is to the API client what net/http/httptest is to
-// net/http: [Start] gives a server on a port of its own, which plays the API in
-// one of its possible readings ([Config]), fails on demand ([Fault]) and keeps
-// a record of what it was sent ([Request]).
-//
-// It shares no types with the client, so that a slip on one side is caught by
-// the other, and it is strict: what a real API could refuse, it refuses.
 package flametest
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -21,71 +11,7 @@ import (
 	"time"
 )
 
-const (
-	// User is a login that works where [Config.Users] is nil.
-	User = "ada@example.com"
-	// Password is the password of every user where [Config.Users] is nil.
-	Password = "correct horse battery staple"
-)
-
-// Config says how the fake behaves. The zero value is version 1 of the API,
-// one token per session, 200 for success, plain HTTP on a free port.
-type Config struct {
-	Addr string // host:port to listen on; default "127.0.0.1:0"
-
-	Users        map[string]string // login → password; nil: any non-empty user with Password
-	SharedTokens bool              // one token per user: every POST of a user gives the same one, one DELETE ends it for all
-
-	Version  int  // 1 (default): base path /api/v1, id an integer; 2: base path /v2, id a UUID, with full_name and photo_url
-	SampleID bool // print "id": , in the answer, as the vendor's sample does: not JSON
-
-	RequireAccessToken bool // DELETE wants {"access_token": token} in its body, besides the header
-	AccessTokenStatus  int  // the answer where it is missing or wrong: 400 (default) or 422
-
-	OpenStatus  int // success of POST, 2xx; default 200. A 204 has no body
-	CloseStatus int // success of DELETE, 2xx; default 200. A 204 has no body
-
-	// Latency passes before each answer, after the work is done: a client that
-	// leaves meanwhile has opened its session all the same. It then ends early.
-	Latency   time.Duration
-	RateLimit RateLimit
-
-	TLS           bool   // HTTPS with a CA of its own, HTTP/2 offered
-	TLSMaxVersion uint16 // highest version of TLS to speak, such as tls.VersionTLS11; 0: the newest
-
-	// Observe is told of each request once its answer is settled and before it
-	// is sent, with the number of live tokens. Calls do not overlap.
-	Observe func(r Request, live int)
-}
-
-// withDefaults fills in what is zero and refuses what makes no sense.
-func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.Addr, "127.0.0.1:0")
-	setDefault(&c.Version, 1)
-	setDefault(&c.AccessTokenStatus, http.StatusBadRequest)
-	setDefault(&c.OpenStatus, http.StatusOK)
-	setDefault(&c.CloseStatus, http.StatusOK)
-	switch {
-	case c.Version != 1 && c.Version != 2:
-		return c, fmt.Errorf("flametest: version %d of the API is unknown", c.Version)
-	case c.AccessTokenStatus != http.StatusBadRequest && c.AccessTokenStatus != http.StatusUnprocessableEntity:
-		return c, fmt.Errorf("flametest: AccessTokenStatus %d is neither 400 nor 422", c.AccessTokenStatus)
-	case c.OpenStatus/100 != 2 || c.CloseStatus/100 != 2:
-		return c, errors.New("flametest: OpenStatus and CloseStatus must be 2xx")
-	case c.RateLimit.PerSecond < 0 || c.RateLimit.Burst < 0 || c.Latency < 0:
-		return c, errors.New("flametest: a rate, a burst or a latency below zero")
-	}
-	return c, nil
-}
-
-func setDefault[T comparable](value *T, to T) {
-	var zero T
-	if *value == zero {
-		*value = to
-	}
-}
-
-// Server is a running fake. Its methods may be called from any goroutine.
+// Server is a running fake. Its methods are safe for concurrent use.
 type Server struct {
 	cfg      Config
 	basePath string
@@ -95,31 +21,51 @@ type Server struct {
 	sessions *sessions
 	limiter  *limiter // nil: no limit
 
-	http     *http.Server
-	served   chan struct{}  // closed when the accept loop has ended
-	conns    sync.WaitGroup // open connections
-	handlers sync.WaitGroup // requests at work
-	closed   chan struct{}  // closed by Close
+	http      *http.Server
+	served    chan struct{}  // closed when the accept loop has ended
+	openConns sync.WaitGroup // open connections
+	handlers  sync.WaitGroup // in-flight requests
+	closed    chan struct{}  // closed by Close
 
-	observing sync.Mutex // one call of Config.Observe at a time
+	observeMu sync.Mutex // serializes calls of Config.Observe
 
-	mu          sync.Mutex // guards what follows; a request is recorded, given its fault and carried out in one step
-	closing     bool
-	connections int
-	journal     []*Request
-	arrived     chan struct{} // closed and renewed at every arrival
-	scripts     map[Operation][]Fault
-	standing    map[Operation]*Fault
-	release     chan struct{} // closed and renewed by Release
+	// mu guards the fields below. It is held while a request is recorded,
+	// matched with its fault and carried out, so that tests see one step.
+	mu       sync.Mutex
+	closing  bool
+	accepted int // connections so far
+	journal  []*Request
+	arrived  chan struct{} // closed and replaced at each arrival
+	scripts  map[Operation][]Fault
+	always   map[Operation]*Fault
+	release  chan struct{} // closed and replaced by Release
 }
 
-// Start runs a fake until its Close. It fails on a Config that makes no sense
-// and where the address cannot be listened on.
+// Start starts a fake. The caller must call Close when finished. Start returns
+// an error if cfg is invalid or its address is unavailable.
 func Start(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
+	s := newServer(cfg)
+	scheme := "http"
+	if cfg.TLS {
+		scheme = "https"
+		if err := s.configureTLS(); err != nil {
+			return nil, fmt.Errorf("flametest: %w", err)
+		}
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("flametest: %w", err)
+	}
+	s.url = scheme + "://" + listener.Addr().String() + s.basePath
+	go s.acceptLoop(listener)
+	return s, nil
+}
+
+func newServer(cfg Config) *Server {
 	s := &Server{
 		cfg:      cfg,
 		basePath: "/api/v1",
@@ -129,7 +75,7 @@ func Start(cfg Config) (*Server, error) {
 		closed:   make(chan struct{}),
 		arrived:  make(chan struct{}),
 		scripts:  make(map[Operation][]Fault),
-		standing: make(map[Operation]*Fault),
+		always:   make(map[Operation]*Fault),
 		release:  make(chan struct{}),
 	}
 	if cfg.Version == 2 {
@@ -137,37 +83,26 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		ErrorLog:          log.New(io.Discard, "", 0), // failed handshakes are part of the tests
+		ErrorLog:          log.New(io.Discard, "", 0), // tests provoke failed handshakes
 		ReadHeaderTimeout: time.Minute,
 		ConnContext:       s.numberConnection,
 		ConnState:         s.trackConnection,
 	}
-	scheme := "http"
-	if cfg.TLS {
-		scheme = "https"
-		if err := s.prepareTLS(); err != nil {
-			return nil, fmt.Errorf("flametest: %w", err)
-		}
-	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("flametest: %w", err)
-	}
-	s.url = scheme + "://" + listener.Addr().String() + s.basePath
-	go func() {
-		defer close(s.served)
-		// Both return only once the server is closed: there is no one to tell.
-		if cfg.TLS {
-			_ = s.http.ServeTLS(listener, "", "")
-		} else {
-			_ = s.http.Serve(listener)
-		}
-	}()
-	return s, nil
+	return s
 }
 
-// Close ends hung requests without an answer, closes every connection and
-// waits until no handler is left. More than one call does no harm.
+func (s *Server) acceptLoop(listener net.Listener) {
+	defer close(s.served)
+	// Serve always returns an error. After Close nobody needs it.
+	if s.cfg.TLS {
+		_ = s.http.ServeTLS(listener, "", "")
+	} else {
+		_ = s.http.Serve(listener)
+	}
+}
+
+// Close aborts hung requests, closes all connections and waits for the request
+// handlers to return. It is safe to call Close more than once.
 func (s *Server) Close() {
 	s.mu.Lock()
 	if !s.closing {
@@ -177,122 +112,65 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	_ = s.http.Close()
 	<-s.served
-	_ = s.http.Close() // once more, for a connection accepted during the first
-	s.conns.Wait()
+	_ = s.http.Close() // again, for a connection accepted during the first call
+	s.openConns.Wait()
 	s.handlers.Wait()
 }
 
-// URL is the base URL, path included, without a slash at its end.
+// URL returns the base URL, including the base path, without a trailing slash.
 func (s *Server) URL() string { return s.url }
 
-// CACertificate is the PEM of the CA to trust; empty without TLS.
+// CACertificate returns the CA certificate that clients must trust, as PEM. It
+// is empty without TLS.
 func (s *Server) CACertificate() string { return s.caPEM }
 
-// Connections says how many connections were accepted so far, those included
-// whose TLS handshake failed.
-func (s *Server) Connections() (total int) {
+// Connections returns the number of connections accepted since Start, including
+// those whose TLS handshake failed.
+func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.connections
+	return s.accepted
 }
 
-// Live gives the tokens that work, sorted.
+// Live returns the live tokens, sorted.
 func (s *Server) Live() []string { return s.sessions.list() }
 
-// Opened says how many sessions were opened: POSTs carried out, whether their
-// answer arrived or not, since the start or the last Reset.
-func (s *Server) Opened() int { opened, _ := s.sessions.counts(); return opened }
+// Opened returns the number of logins carried out since Start or the last
+// Reset, including those whose response was lost.
+func (s *Server) Opened() int {
+	opened, _ := s.sessions.counts()
+	return opened
+}
 
-// Revoked says how many tokens were ended, by DELETE, Revoke or RevokeAll,
-// since the start or the last Reset.
-func (s *Server) Revoked() int { _, revoked := s.sessions.counts(); return revoked }
+// Revoked returns the number of tokens revoked by DELETE, Revoke or RevokeAll
+// since Start or the last Reset.
+func (s *Server) Revoked() int {
+	_, revoked := s.sessions.counts()
+	return revoked
+}
 
-// Revoke ends a token behind everybody's back; false where it was not alive.
-func (s *Server) Revoke(token string) bool { return s.sessions.end(token) }
+// Revoke revokes a token without the client's knowledge. It reports whether the
+// token was live.
+func (s *Server) Revoke(token string) bool { return s.sessions.revoke(token) }
 
-// RevokeAll ends every live token behind everybody's back.
-func (s *Server) RevokeAll() { s.sessions.endAll() }
+// RevokeAll revokes every live token without the client's knowledge.
+func (s *Server) RevokeAll() { s.sessions.revokeAll() }
 
+// connectionKey is the context key of a connection's number.
 type connectionKey struct{}
 
 func (s *Server) numberConnection(ctx context.Context, _ net.Conn) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connections++
-	return context.WithValue(ctx, connectionKey{}, s.connections)
+	s.accepted++
+	return context.WithValue(ctx, connectionKey{}, s.accepted)
 }
 
 func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		s.conns.Add(1)
+		s.openConns.Add(1)
 	case http.StateClosed, http.StateHijacked:
-		s.conns.Done()
+		s.openConns.Done()
 	}
-}
-
-// serve takes one request from its arrival to its answer.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
-		panic(http.ErrAbortHandler)
-	}
-	defer s.handlers.Done()
-
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		panic(http.ErrAbortHandler) // the client left before it had sent everything
-	}
-	x := s.arrive(r, body)
-	if !s.befall(r.Context(), x) || !s.pause(r.Context()) {
-		s.settle(x.req, 0)
-		panic(http.ErrAbortHandler) // closes the connection (HTTP/1) or resets the stream (HTTP/2)
-	}
-	s.settle(x.req, x.reply.status) // before the answer, so that who has the answer finds it in the journal
-	x.reply.send(w, r)
-}
-
-// enter counts a request in, unless the server is closing.
-func (s *Server) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closing {
-		s.handlers.Add(1)
-	}
-	return !s.closing
-}
-
-// pause lets Latency pass; false where the client has left or the server closes.
-func (s *Server) pause(ctx context.Context) bool {
-	if s.cfg.Latency == 0 {
-		return true
-	}
-	timer := time.NewTimer(s.cfg.Latency)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-	case <-s.closed:
-	}
-	return false
-}
-
-// prepareTLS makes the CA and a certificate for the loopback names.
-func (s *Server) prepareTLS() error {
-	certificate, caPEM, err := newCertificate(time.Now())
-	if err != nil {
-		return err
-	}
-	s.caPEM = caPEM
-	s.http.TLSConfig = &tls.Config{
-		Certificates: []tls.Certificate{certificate},
-		MinVersion:   tls.VersionTLS12,
-		MaxVersion:   s.cfg.TLSMaxVersion,
-	}
-	if highest := s.cfg.TLSMaxVersion; highest != 0 && highest < tls.VersionTLS12 {
-		s.http.TLSConfig.MinVersion = tls.VersionTLS10
-		s.http.Protocols = new(http.Protocols)
-		s.http.Protocols.SetHTTP1(true) // HTTP/2 forbids the old versions
-	}
-	return nil
 }

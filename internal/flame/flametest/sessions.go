@@ -8,15 +8,14 @@ import (
 	"sync"
 )
 
-// sessions holds the tokens. One lock covers the tokens and the counts, so that
-// they never disagree.
+// sessions holds the tokens and their counts, under one lock so that they agree.
 type sessions struct {
 	shared bool // one token per user
 
 	mu              sync.Mutex
 	live            map[string]string   // token → user
-	byUser          map[string]string   // user → token, where tokens are shared
-	issued          map[string]struct{} // every token ever, dead ones included
+	byUser          map[string]string   // user → token, if shared
+	issued          map[string]struct{} // all tokens, including revoked ones
 	opened, revoked int
 }
 
@@ -29,8 +28,8 @@ func newSessions(shared bool) *sessions {
 	}
 }
 
-// open gives a token for user. Where carryOut is false the token is one that
-// could have been given; nothing is changed.
+// open returns a token for user. With carryOut false it changes nothing and
+// returns the token that a login might have returned.
 func (s *sessions) open(user string, carryOut bool) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,14 +49,14 @@ func (s *sessions) open(user string, carryOut bool) string {
 	return token
 }
 
-// end ends a token; false where it was not alive.
-func (s *sessions) end(token string) bool {
+// revoke revokes a token. It reports whether the token was live.
+func (s *sessions) revoke(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.endLocked(token)
+	return s.revokeLocked(token)
 }
 
-func (s *sessions) endLocked(token string) bool {
+func (s *sessions) revokeLocked(token string) bool {
 	user, ok := s.live[token]
 	if ok {
 		s.revoked++
@@ -67,11 +66,11 @@ func (s *sessions) endLocked(token string) bool {
 	return ok
 }
 
-func (s *sessions) endAll() {
+func (s *sessions) revokeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for token := range s.live {
-		s.endLocked(token)
+		s.revokeLocked(token)
 	}
 }
 
@@ -113,9 +112,9 @@ func (s *sessions) resetCounts() {
 	s.opened, s.revoked = 0, 0
 }
 
-// newToken gives 20 characters of URL-safe base64, as the vendor's samples have.
+// newToken returns 20 characters of URL-safe base64, like the vendor's samples.
 func newToken() string {
 	raw := make([]byte, 15)
-	_, _ = rand.Read(raw) // never fails: it ends the program first
+	_, _ = rand.Read(raw) // never fails
 	return base64.RawURLEncoding.EncodeToString(raw)
 }

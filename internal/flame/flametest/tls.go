@@ -10,11 +10,33 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/http"
 	"time"
 )
 
-// newCertificate makes a CA and a server certificate that it signs, both good
-// for a day around now. The CA's key is forgotten.
+// configureTLS creates the certificates and sets the TLS versions.
+func (s *Server) configureTLS() error {
+	certificate, caPEM, err := newCertificate(time.Now())
+	if err != nil {
+		return err
+	}
+	s.caPEM = caPEM
+	s.http.TLSConfig = &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MinVersion:   tls.VersionTLS12,
+		MaxVersion:   s.cfg.TLSMaxVersion,
+	}
+	if highest := s.cfg.TLSMaxVersion; highest != 0 && highest < tls.VersionTLS12 {
+		s.http.TLSConfig.MinVersion = tls.VersionTLS10
+		s.http.Protocols = new(http.Protocols)
+		s.http.Protocols.SetHTTP1(true) // HTTP/2 requires TLS 1.2
+	}
+	return nil
+}
+
+// newCertificate returns a certificate for the loopback names and the CA that
+// signed it. Both are valid from 12 hours before now to 12 hours after, in case
+// the client's clock differs.
 func newCertificate(now time.Time) (server tls.Certificate, caPEM string, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
