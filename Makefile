@@ -31,14 +31,14 @@ demo: provider $(terraform)
 test: $(terraform)
 	$(go) vet ./...
 	$(go) test -race . ./internal/flame/... ./internal/cmd/...
-	cd $(root) && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m ./internal/provider
+	cd $(root) && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m ./internal/terraformtest ./internal/provider
 
 # The address that OpenTofu's own registry gives a provider without a host. What
 # runs no command is not run again.
 test-opentofu: $(tofu)
 	cd $(root) && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' \
 		TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
-		go test -race -timeout 20m -skip 'TestFaultMatrix|TestScanFindsLeaks' ./internal/provider
+		go test -race -timeout 20m -skip 'TestFaultMatrix|TestScanFindsLeaks' ./internal/terraformtest ./internal/provider
 
 test-faults:
 	cd $(root) && FLAME_FAULT_TABLE=1 go test -race -count=1 -run TestFaultMatrix ./internal/provider
