@@ -26,7 +26,7 @@ help:
 	@echo 'make release-check   build a release twice, look into it, and install it with real Terraform and OpenTofu'
 
 demo: provider $(terraform)
-	@$(go) run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo -scratch .demo
+	@$(go) run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo
 
 test: $(terraform)
 	$(go) vet ./...
