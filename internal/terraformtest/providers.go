@@ -15,9 +15,9 @@ import (
 // source without a host.
 var hosts = []string{"registry.terraform.io", "registry.opentofu.org"}
 
-// Override has Terraform run these binaries, by their sources. It needs no init,
-// and warns about the override in every plan. A source may name a host, as in
-// "registry.example.com/hashicorp/random".
+// Override has Terraform run these binaries, by the sources of the providers. It
+// needs no init, and warns about the override in every plan. A source may name a
+// host, as in "registry.example.com/acme/thing". A missing binary is an error.
 // https://developer.hashicorp.com/terraform/cli/config/config-file#development-overrides-for-provider-developers
 func (w *Workspace) Override(binaries map[string]string) error {
 	root, err := os.MkdirTemp(w.Home, "overrides-")
@@ -43,7 +43,7 @@ func (w *Workspace) Override(binaries map[string]string) error {
 }
 
 // Mirror has Terraform install this binary on init, as version 0.0.1 of the
-// source, which must not name a host.
+// source. A missing binary is an error.
 // https://developer.hashicorp.com/terraform/cli/config/config-file#filesystem_mirror
 func (w *Workspace) Mirror(source, binary string) error {
 	const version = "0.0.1"

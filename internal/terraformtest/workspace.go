@@ -74,7 +74,7 @@ func New(command string) (*Workspace, error) {
 	return w, nil
 }
 
-// Close removes the folder.
+// Close removes the folder and everything in it.
 func (w *Workspace) Close() error { return os.RemoveAll(w.Home) }
 
 // Write writes a file of the configuration, and makes the folders in its name.
@@ -91,7 +91,8 @@ func (w *Workspace) Setenv(name, value string) { w.Env = append(w.Env, name+"="+
 
 // Command returns a command that is ready to start. The end of ctx interrupts
 // it: Terraform then finishes the requests in flight, saves the state and stops
-// its providers. It is killed if that takes more than a minute.
+// its providers. It is killed if that takes more than a minute. Ctrl-C in a
+// terminal interrupts it too, and a second interrupt makes it exit at once.
 func (w *Workspace) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, w.command, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -100,7 +101,7 @@ func (w *Workspace) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Run runs the command to its end. If the exit code is not 0, it returns both
+// Run runs the command to its end. If the exit code is not 0, Run returns both
 // the result and an error that wraps an *exec.ExitError and holds the output.
 func (w *Workspace) Run(ctx context.Context, args ...string) (Result, error) {
 	cmd := w.Command(ctx, args...)

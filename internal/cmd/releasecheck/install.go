@@ -73,8 +73,8 @@ func (u *user) check(ctx context.Context, keyID string) (err error) {
 	return u.works(ctx, w)
 }
 
-// workspace returns a workspace with the demo's configuration. Users write none
-// with a host, so the registry stands in for the public ones.
+// workspace returns a workspace with the demo's configuration. It names no host,
+// like those of users, so the registry stands in for the public ones.
 func (u *user) workspace() (*terraformtest.Workspace, error) {
 	w, err := terraformtest.New(u.command)
 	if err != nil {
