@@ -18,21 +18,21 @@ provider: ## build the provider into .bin/
 	go build -o '$(bin)/terraform-provider-flame' .
 
 demo: provider $(terraform) ## apply, plan and destroy a session with real Terraform, and show what the API saw
-	@go run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo -scratch .demo
+	@go run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo
 
 ## Test it
 
 .PHONY: test test-opentofu test-faults fuzz lint fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
-	go test -race . ./internal/flame/... ./internal/session/... ./internal/terraformtest/... ./internal/cmd/...
-	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m ./internal/provider
+	go test -race . ./internal/flame/... ./internal/session/... ./internal/cmd/...
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m ./internal/terraformtest ./internal/provider
 
 # OpenTofu's own registry gives this address to a provider that is named without a
 # host. What runs no command need not run twice.
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
-		go test -race -timeout 20m -skip 'TestFaultMatrix|TestScanFindsLeaks' ./internal/provider
+		go test -race -timeout 20m -skip 'TestFaultMatrix|TestScanFindsLeaks' ./internal/terraformtest ./internal/provider
 
 test-faults: ## every operation under every fault, as a table
 	FLAME_FAULT_TABLE=1 go test -race -count=1 -run TestFaultMatrix ./internal/provider

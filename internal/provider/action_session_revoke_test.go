@@ -30,7 +30,7 @@ func invoke(token string) []string {
 // doesNotSay fails the test where a text is in what the user saw.
 func (r result) doesNotSay(t *testing.T, what, text string) {
 	t.Helper()
-	if strings.Contains(r.stdout+r.stderr, text) || strings.Contains(r.text(), text) {
+	if strings.Contains(r.Stdout+r.Stderr, text) || strings.Contains(r.Text(), text) {
 		t.Errorf("%s is printed", what)
 	}
 }

@@ -84,7 +84,7 @@ func lastsOneRun(w *workspace, password string) (plan, apply result) {
 	content, members := w.read("plan.bin"), w.planFile("plan.bin")
 	apply = w.must("apply", "-input=false", "plan.bin")
 	places := map[string]string{
-		"output of plan": plan.stdout, "output of apply": apply.stdout, "output of show -json": show.stdout,
+		"output of plan": plan.Stdout, "output of apply": apply.Stdout, "output of show -json": show.Stdout,
 		"state": w.read("terraform.tfstate"),
 	}
 	for _, name := range []string{"tfplan", "tfconfig/m-/main.tf"} {
@@ -95,7 +95,7 @@ func lastsOneRun(w *workspace, password string) (plan, apply result) {
 			w.t.Errorf("the %s does not have the marker, so it would not be seen if it had a secret", where)
 		}
 	}
-	places["errors of plan"], places["errors of apply"], places["plan file, raw"] = plan.stderr, apply.stderr, content
+	places["errors of plan"], places["errors of apply"], places["plan file, raw"] = plan.Stderr, apply.Stderr, content
 	secrets := append(endedTokens(w.fake), w.fake.Live()...)
 	if len(secrets) == 0 {
 		w.t.Error("there was no token to look for")
@@ -125,7 +125,7 @@ func noneLive(t *testing.T, fake *flametest.Server) {
 // besides the one that the provider is an override.
 func (r result) warned(t *testing.T, want int) {
 	t.Helper()
-	if got := strings.Count(r.stdout+r.stderr, "Warning:") - 1; got != want {
+	if got := strings.Count(r.Stdout+r.Stderr, "Warning:") - 1; got != want {
 		t.Errorf("%d warnings, want %d: %v", got, want, r)
 	}
 }
@@ -453,7 +453,7 @@ resource "terraform_data" "failing" {
 			}
 			noneLive(t, fake)
 			for _, token := range endedTokens(fake) {
-				if strings.Contains(r.stdout+r.stderr, token) {
+				if strings.Contains(r.Stdout+r.Stderr, token) {
 					t.Errorf("a token is printed")
 				}
 			}
@@ -497,7 +497,7 @@ func TestEphemeralOpenErrors(t *testing.T) {
 			r := w.fails(test.texts, "plan", "-input=false")
 			saw(t, fake, test.posts, test.deletes, 0)
 			for _, secret := range []string{"wrong-canary", "with space", flametest.Password} {
-				if strings.Contains(strings.ReplaceAll(r.stdout+r.stderr, test.arguments, ""), secret) {
+				if strings.Contains(strings.ReplaceAll(r.Stdout+r.Stderr, test.arguments, ""), secret) {
 					t.Errorf("%q is printed: %v", secret, r)
 				}
 			}
@@ -512,7 +512,7 @@ func TestEphemeralWithoutCredentials(t *testing.T) {
 	w.setenv(envUser, "")
 	w.setenv(envPassword, "")
 	r := w.fails([]string{"No user for this Flame session", "or the environment variable FLAME_USER", "No password for this Flame session"}, "plan", "-input=false")
-	if strings.Contains(r.text(), "password_wo") {
+	if strings.Contains(r.Text(), "password_wo") {
 		t.Errorf("the error names an argument that this one has not: %v", r)
 	}
 	saw(t, fake, 0, 0, 0)
@@ -545,7 +545,7 @@ func TestEphemeralCloseFails(t *testing.T) {
 		r.says(t, "Could not revoke the ephemeral Flame session "+flame.NewToken(token).SessionID(), "500 (server error)", "Its token may still work", "end the user's sessions there or change the password")
 		r.warned(t, 1)
 		saw(t, fake, 1, 1, 0)
-		if strings.Contains(r.stdout+r.stderr, token) {
+		if strings.Contains(r.Stdout+r.Stderr, token) {
 			t.Error("the token is printed")
 		}
 		fake.RevokeAll()

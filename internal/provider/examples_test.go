@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
 // A capability is something that not every version of the commands has.
@@ -69,14 +71,19 @@ type version struct {
 
 // commandVersion asks the command once. Only the text tells Terraform from
 // OpenTofu; what -json gives is the same for both.
-var commandVersion = sync.OnceValues(func() (version, error) {
-	out, err := exec.CommandContext(context.Background(), terraformCommand(), "version").Output()
+var commandVersion = sync.OnceValues(func() (v version, err error) {
+	w, err := terraformtest.New(terraformtest.DefaultCommand())
 	if err != nil {
 		return version{}, err
 	}
-	parts := regexp.MustCompile(`(?m)^(Terraform|OpenTofu) v1\.(\d+)\.`).FindStringSubmatch(string(out))
+	defer func() { err = errors.Join(err, w.Close()) }()
+	r, err := w.Run(context.Background(), "version")
+	if err != nil {
+		return version{}, err
+	}
+	parts := regexp.MustCompile(`(?m)^(Terraform|OpenTofu) v1\.(\d+)\.`).FindStringSubmatch(r.Stdout)
 	if parts == nil {
-		return version{}, fmt.Errorf("%s gives no version that is known: %s", terraformCommand(), out)
+		return version{}, fmt.Errorf("not a known version: %v", r)
 	}
 	minor, err := strconv.Atoi(parts[2])
 	return version{parts[1], minor}, err
@@ -90,21 +97,9 @@ func standIns(w *workspace, required ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	rc := "provider_installation {\n  dev_overrides {\n"
-	for source, file := range map[string]string{
+	w.override(map[string]string{
 		"flameanalytics/flame": providerBinary(w.t), "hashicorp/http": binary, "hashicorp/vault": binary, "mastercard/restapi": binary,
-	} {
-		dir := w.t.TempDir()
-		if err := os.Symlink(file, filepath.Join(dir, "terraform-provider-"+filepath.Base(source))); err != nil {
-			w.t.Fatal(err)
-		}
-		rc += fmt.Sprintf("    %q = %q\n    %q = %q\n", "registry.terraform.io/"+source, dir, "registry.opentofu.org/"+source, dir)
-	}
-	cliConfig := filepath.Join(w.t.TempDir(), "cli.tfrc")
-	if err := os.WriteFile(cliConfig, []byte(rc+"  }\n  direct {}\n}\n"), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	w.setenv("TF_CLI_CONFIG_FILE", cliConfig)
+	})
 	for _, source := range required {
 		if strings.Contains(w.read("main.tf"), source) {
 			continue
@@ -163,7 +158,7 @@ var examples = map[string]example{
 	"functions/authorization_header": {
 		needs: []capability{providerFunctions}, opens: 1,
 		after: func(w *workspace) {
-			if got := w.must("output", "-raw", "authorization").stdout; got != "Token token="+w.fake.Live()[0] {
+			if got := w.must("output", "-raw", "authorization").Stdout; got != "Token token="+w.fake.Live()[0] {
 				w.t.Error("the output is not the header")
 			}
 		},
@@ -315,9 +310,6 @@ func newExample(t *testing.T, folder string) *workspace {
 		if strings.Contains(string(content), "required_providers") && filepath.Dir(name) == "." {
 			w.write("main.tf", "") // the example has its own
 		}
-		if err := os.MkdirAll(filepath.Join(w.dir, filepath.Dir(name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
 		w.write(name, string(content))
 	}
 	for name, value := range ex.env {
@@ -355,7 +347,7 @@ func TestExamples(t *testing.T) {
 			}
 			if ex.noisy {
 				r = w.must("plan", "-input=false")
-				if !strings.Contains(r.text(), "0 to add, 0 to change, 0 to destroy") && !strings.Contains(r.text(), "No changes") {
+				if !strings.Contains(r.Text(), "0 to add, 0 to change, 0 to destroy") && !strings.Contains(r.Text(), "No changes") {
 					t.Errorf("the plan is not empty: %v", r)
 				}
 			} else {
@@ -396,15 +388,12 @@ func TestExamplesOfImport(t *testing.T) {
 			if name == "import.sh" {
 				// The script calls terraform, whatever the command is called here.
 				bin := t.TempDir()
-				command, err := exec.LookPath(terraformCommand())
-				if err != nil {
+				if err := os.Symlink(w.command().Path, filepath.Join(bin, "terraform")); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.Symlink(command, filepath.Join(bin, "terraform")); err != nil {
-					t.Fatal(err)
-				}
+				w.setenv("PATH", bin+":"+os.Getenv("PATH"))
 				cmd := exec.CommandContext(t.Context(), "sh", "-eu", name)
-				cmd.Dir, cmd.Env = w.dir, append(slices.Clone(w.env), "PATH="+bin+":"+os.Getenv("PATH"))
+				cmd.Dir, cmd.Env = w.terraform.Dir, w.terraform.Env
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
@@ -424,9 +413,11 @@ func TestExamplesOfImport(t *testing.T) {
 
 func TestExamplesAreFormatted(t *testing.T) {
 	acceptance(t)
-	cmd := exec.CommandContext(t.Context(), terraformCommand(), "fmt", "-check", "-diff", "-recursive", examplesDir)
-	cmd.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+os.DevNull)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("run `make fmt`: %v\n%s", err, out)
+	dir, err := filepath.Abs(examplesDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newTerraform(t).Run(t.Context(), "fmt", "-check", "-diff", "-recursive", dir); err != nil {
+		t.Errorf("run `make fmt`: %v", err)
 	}
 }

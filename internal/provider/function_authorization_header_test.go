@@ -106,11 +106,11 @@ output "marks" {
 	for name, want := range map[string]string{
 		"known": "Token token=abc", "unknown": "Token token=knownLater", "sensitive": "Token token=canaryABC", "session": "Token token=" + token,
 	} {
-		if got := strings.TrimSpace(w.must("output", "-raw", name).stdout); got != want {
+		if got := strings.TrimSpace(w.must("output", "-raw", name).Stdout); got != want {
 			t.Errorf("%s is another than expected: %d characters", name, len(got))
 		}
 	}
-	if got := strings.Join(strings.Fields(w.must("output", "-json", "marks").stdout), ""); got != "[true,false]" {
+	if got := strings.Join(strings.Fields(w.must("output", "-json", "marks").Stdout), ""); got != "[true,false]" {
 		t.Errorf("sensitive are %s", got)
 	}
 	w.quiet()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
 // A running command has a process group of its own, as one that is started in a
@@ -135,7 +136,7 @@ func (r *running) end() result {
 	if strings.Contains(all, "DATA RACE") {
 		r.t.Errorf("the provider has a data race:\n%s", all)
 	}
-	return result{stdout: withoutLogs(all), code: r.cmd.ProcessState.ExitCode()}
+	return result{terraformtest.Result{Stdout: withoutLogs(all), ExitCode: r.cmd.ProcessState.ExitCode()}}
 }
 
 func (r *running) arrived(fake *flametest.Server, op flametest.Operation, n int) {
@@ -214,7 +215,7 @@ func TestInterruptedTwice(t *testing.T) {
 		r.signal(to, syscall.SIGINT)
 		got := r.end()
 		got.says(t, "Two interrupts received", "data loss may have occurred")
-		if got.code == 0 {
+		if got.ExitCode == 0 {
 			t.Error("the run passes for a success")
 		}
 		saw(t, fake, 1, 0, 0)
@@ -236,7 +237,7 @@ func TestInterruptedWait(t *testing.T) {
 		r.signal(to, syscall.SIGINT)
 		got := r.end()
 		got.says(t, "Could not open a Flame session", "503 (down for maintenance)", "was tried 2 times")
-		if got.code == 0 {
+		if got.ExitCode == 0 {
 			t.Error("the run passes for a success")
 		}
 		saw(t, fake, 2, 0, 0)
@@ -322,7 +323,7 @@ func TestInterruptedRevoke(t *testing.T) {
 				got := r.end()
 				got.says(t, "Could not revoke the Flame session "+id, "the run was interrupted", "Run again to finish.")
 				saw(t, fake, 1, 1, 0)
-				if got.code == 0 || len(w.sessions()) != 1 {
+				if got.ExitCode == 0 || len(w.sessions()) != 1 {
 					t.Errorf("%d sessions are in the state: %v", len(w.sessions()), got)
 				}
 				fake.Always(flametest.OpRevoke, nil)

@@ -343,10 +343,10 @@ func newLeakLife(t *testing.T, config flametest.Config) *leakLife {
 func (l *leakLife) does(code int, args ...string) result {
 	l.t.Helper()
 	r := l.run(args...)
-	if r.code != code {
-		l.t.Errorf("%s ended with %d, want %d:\n%s\n%s", strings.Join(args, " "), r.code, code, r.stdout, withoutLogs(r.stderr))
+	if r.ExitCode != code {
+		l.t.Errorf("%s ended with %d, want %d:\n%s\n%s", strings.Join(args, " "), r.ExitCode, code, r.Stdout, withoutLogs(r.Stderr))
 	}
-	if !strings.Contains(r.stderr, "[TRACE]") {
+	if !strings.Contains(r.Stderr, "[TRACE]") {
 		l.t.Errorf("%s did not log", strings.Join(args, " "))
 	}
 	told := map[string]int{}
@@ -369,22 +369,22 @@ func (l *leakLife) find(r result, args ...string) []leak {
 	for _, token := range l.fake.Live() {
 		l.learn(token)
 	}
-	found, err := l.scan.files(filepath.Dir(l.dir))
+	found, err := l.scan.files(l.terraform.Home)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	if args[0] == "show" && slices.Contains(args, "-json") {
-		found = append(found, l.scan.json("standard output", []byte(r.stdout), inPlan)...)
+		found = append(found, l.scan.json("standard output", []byte(r.Stdout), inPlan)...)
 	} else {
-		found = append(found, l.scan.text("standard output", []byte(r.stdout), nil)...)
+		found = append(found, l.scan.text("standard output", []byte(r.Stdout), nil)...)
 	}
-	for line := range strings.Lines(r.stderr) {
+	for line := range strings.Lines(r.Stderr) {
 		for _, one := range l.scan.text("standard error", []byte(line), nil) {
 			one.place += fmt.Sprintf(" (%.200s)", line)
 			found = append(found, one)
 		}
 	}
-	return append(found, l.scan.text("standard error, across lines", []byte(r.stderr), nil)...)
+	return append(found, l.scan.text("standard error, across lines", []byte(r.Stderr), nil)...)
 }
 
 func (l *leakLife) learn(token string) {
@@ -443,8 +443,8 @@ func TestNoLeaks(t *testing.T) {
 	t.Run("function", func(t *testing.T) {
 		l := newLeakLife(t, flametest.Config{})
 		l.write("function.tf", "output \"header\" {\n  value     = provider::flame::authorization_header(var.resource_password)\n  sensitive = true\n}\n")
-		if r := l.does(1, "plan", "-input=false"); !strings.Contains(withoutLogs(r.stderr), "function") {
-			t.Errorf("the plan fails for another reason: %s", withoutLogs(r.stderr))
+		if r := l.does(1, "plan", "-input=false"); !strings.Contains(withoutLogs(r.Stderr), "function") {
+			t.Errorf("the plan fails for another reason: %s", withoutLogs(r.Stderr))
 		}
 	})
 
@@ -711,6 +711,6 @@ resource "terraform_data" "refused" {
 		}
 	}
 	if t.Failed() {
-		t.Logf("%+v\n%s", found, withoutLogs(refused.stderr))
+		t.Logf("%+v\n%s", found, withoutLogs(refused.Stderr))
 	}
 }

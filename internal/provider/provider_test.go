@@ -59,7 +59,7 @@ func TestProviderArguments(t *testing.T) {
 			}
 			for _, command := range []string{"validate", "plan"} {
 				r := w.fails(test.texts, command)
-				if strings.Contains(r.stderr, "hunter2") && !strings.Contains(r.stderr, "on main.tf") {
+				if strings.Contains(r.Stderr, "hunter2") && !strings.Contains(r.Stderr, "on main.tf") {
 					t.Errorf("a secret is repeated: %v", r)
 				}
 			}

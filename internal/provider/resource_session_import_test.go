@@ -48,7 +48,7 @@ func openElsewhere(t *testing.T, fake *flametest.Server, count int) []string {
 func keepToken(w *workspace, name, content string, mode os.FileMode) {
 	w.t.Helper()
 	if !filepath.IsAbs(name) {
-		name = filepath.Join(w.dir, name)
+		name = filepath.Join(w.terraform.Dir, name)
 	}
 	if err := os.WriteFile(name, []byte(content), mode); err != nil {
 		w.t.Fatal(err)
@@ -69,7 +69,7 @@ func plannedActions(w *workspace) map[string]string {
 			Change  struct{ Actions []string }
 		} `json:"resource_changes"`
 	}
-	if err := json.Unmarshal([]byte(w.must("show", "-json", "plan").stdout), &plan); err != nil {
+	if err := json.Unmarshal([]byte(w.must("show", "-json", "plan").Stdout), &plan); err != nil {
 		w.t.Fatal(err)
 	}
 	actions := map[string]string{}
@@ -276,12 +276,12 @@ func TestImportCommand(t *testing.T) {
 	} {
 		r := w.must("import", "-input=false", "flame_session."+test.name, test.id)
 		saw(t, fake, 0, 0, 2*(i+1))
-		if warns := strings.Contains(r.text(), warning); warns != (test.name == "relative") {
+		if warns := strings.Contains(r.Text(), warning); warns != (test.name == "relative") {
 			t.Errorf("%s: a warning of the file's access rights: %v, in %v", test.name, warns, r)
 		} else if warns {
 			r.says(t, "The access rights of token are 0644", "chmod 600")
 		}
-		if strings.Contains(r.stdout+r.stderr, tokens[i]) {
+		if strings.Contains(r.Stdout+r.Stderr, tokens[i]) {
 			t.Errorf("%s: the token is printed", test.name)
 		}
 		session := w.sessions()[test.name]
@@ -332,7 +332,7 @@ func TestImportGeneratesConfiguration(t *testing.T) {
 func (r result) problems(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for lines := bufio.NewScanner(strings.NewReader(r.stdout)); lines.Scan(); {
+	for lines := bufio.NewScanner(strings.NewReader(r.Stdout)); lines.Scan(); {
 		var line struct {
 			Diagnostic *struct{ Severity, Summary, Detail string }
 		}
@@ -384,7 +384,7 @@ func TestImportRefusesIDs(t *testing.T) {
 	keepToken(w, "empty", "", 0o600)
 	keepToken(w, "lines", token+"\n"+token+"\n", 0o600)
 	keepToken(w, "nul", token+"\x00", 0o600)
-	if err := os.Mkdir(filepath.Join(w.dir, "folder"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(w.terraform.Dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 
@@ -420,7 +420,7 @@ func TestImportRefusesIDs(t *testing.T) {
 	w.write("imports.tf", blocks)
 
 	r := w.run("apply", "-auto-approve", "-input=false", "-json")
-	if r.code != 1 {
+	if r.ExitCode != 1 {
 		t.Errorf("want exit code 1, got %v", r)
 	}
 	problems := r.problems(t)
@@ -456,7 +456,7 @@ func TestImportVerifies(t *testing.T) {
 	refused := func(texts []string, id string) {
 		t.Helper()
 		r := w.fails(texts, "import", "-input=false", "flame_session.this", id)
-		if strings.Contains(r.stdout+r.stderr, tokens[0]) || strings.Contains(r.stdout+r.stderr, tokens[1]) {
+		if strings.Contains(r.Stdout+r.Stderr, tokens[0]) || strings.Contains(r.Stdout+r.Stderr, tokens[1]) {
 			t.Error("the token is printed")
 		}
 		saw(t, fake, 0, 0, 1)

@@ -79,7 +79,7 @@ resource "flame_session" "this" {
 	w.setenv(envPassword, "")
 	w.setenv("TF_VAR_password", secret)
 	w.must("plan", "-input=false", "-out=plan.bin")
-	plan := w.must("show", "-json", "plan.bin").stdout
+	plan := w.must("show", "-json", "plan.bin").Stdout
 	w.must("apply", "-input=false", "plan.bin")
 	saw(t, fake, 1, 0, 0)
 	session := w.sessions()["this"]
@@ -237,7 +237,7 @@ func TestVerification(t *testing.T) {
 		fake.Always(flametest.OpCheck, &fault)
 		r := w.run("plan", "-input=false", "-detailed-exitcode")
 		r.says(t, "The Flame session could not be verified", "so the state is kept", "set verify_sessions = false", "No changes")
-		if r.code != 0 {
+		if r.ExitCode != 0 {
 			t.Errorf("%+v: %v", fault, r)
 		}
 	}
@@ -280,7 +280,7 @@ func TestVerificationUnreachable(t *testing.T) {
 	fake.Close()
 	r := w.run("plan", "-input=false", "-detailed-exitcode")
 	r.says(t, "The Flame session could not be verified", "connection refused", "No changes")
-	if r.code != 0 || len(w.sessions()) != 1 {
+	if r.ExitCode != 0 || len(w.sessions()) != 1 {
 		t.Error(r)
 	}
 }
@@ -433,22 +433,22 @@ func TestRotateWhenChanged(t *testing.T) {
 // A replacement is planned with one environment and applied with another: the
 // session is not revoked, since none could be opened in its place.
 func TestReplacementAppliedElsewhere(t *testing.T) {
-	for name, change := range map[string]func(w *workspace){
-		"without the password": func(w *workspace) { w.setenv(envPassword, "") },
-		"for another user":     func(w *workspace) { w.setenv(envUser, "bob@example.com") },
-		"at another endpoint":  func(w *workspace) { w.setenv(envEndpoint, "https://flame.invalid/v2") },
+	for name, change := range map[string]struct{ variable, value string }{
+		"without the password": {envPassword, ""},
+		"for another user":     {envUser, "bob@example.com"},
+		"at another endpoint":  {envEndpoint, "https://flame.invalid/v2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := newFake(t, flametest.Config{})
 			w := newWorkspace(t, fake, oneSession)
 			w.apply()
 			w.must("plan", "-input=false", "-replace=flame_session.this", "-out=plan.bin")
-			before := len(w.env)
-			change(w)
-			w.fails([]string{"The Flame session cannot be replaced as planned", w.env[before][:strings.Index(w.env[before], "=")], "Nothing was revoked"}, "apply", "-input=false", "plan.bin")
+			before := w.terraform.Env
+			w.setenv(change.variable, change.value)
+			w.fails([]string{"The Flame session cannot be replaced as planned", change.variable, "Nothing was revoked"}, "apply", "-input=false", "plan.bin")
 			saw(t, fake, 1, 0, 1)
 			w.agrees()
-			w.env = w.env[:before]
+			w.terraform.Env = before
 			w.quiet()
 			w.destroy()
 			w.agrees()

@@ -75,34 +75,16 @@ func newMoveWorkspace(t *testing.T, fake *flametest.Server, file string, replace
 // moved to. A copy of ours stands in for them.
 func pretendProviders(w *workspace, sources []storedSource) {
 	w.t.Helper()
-	binary := providerBinary(w.t)
-	dir := w.t.TempDir()
-	overrides := map[string]bool{}
-	for _, host := range []string{"registry.terraform.io", "registry.opentofu.org"} {
-		overrides[host+"/flameanalytics/flame"] = true
-		for _, source := range sources {
-			parts := strings.Split(source.Provider, "/")
-			if parts[1] == "builtin" {
-				continue
-			}
-			overrides[source.Provider] = true
-			overrides[host+"/"+parts[1]+"/"+parts[2]] = true // OpenTofu translates addresses to its own registry
+	binaries := map[string]string{"flameanalytics/flame": providerBinary(w.t)}
+	for _, source := range sources {
+		host, name, _ := strings.Cut(source.Provider, "/")
+		if strings.HasPrefix(name, "builtin/") {
+			continue
 		}
+		binaries[host+"/"+name] = providerBinary(w.t)
+		binaries[name] = providerBinary(w.t) // OpenTofu translates addresses to its own registry
 	}
-	rc := "provider_installation {\n  dev_overrides {\n"
-	for address := range overrides {
-		rc += fmt.Sprintf("    %q = %q\n", address, dir)
-		link := filepath.Join(dir, "terraform-provider-"+address[strings.LastIndex(address, "/")+1:])
-		if err := os.Symlink(binary, link); err != nil && !os.IsExist(err) {
-			w.t.Fatal(err)
-		}
-	}
-	rc += "  }\n  direct {}\n}\n"
-	cliConfig := filepath.Join(dir, "cli.tfrc")
-	if err := os.WriteFile(cliConfig, []byte(rc), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	w.setenv("TF_CLI_CONFIG_FILE", cliConfig)
+	w.override(binaries)
 }
 
 func providerBlock(arguments string) string { return "provider \"flame\" {\n  " + arguments + "\n}\n" }
@@ -227,7 +209,7 @@ func TestMoveWithoutToken(t *testing.T) {
 	before := w.read("terraform.tfstate")
 
 	r := w.run("apply", "-auto-approve", "-input=false", "-json")
-	if r.code != 1 {
+	if r.ExitCode != 1 {
 		t.Errorf("want exit code 1, got %v", r)
 	}
 	wantProblems(t, r.problems(t), want)
@@ -289,7 +271,7 @@ func TestMoveFromTerraformData(t *testing.T) {
 // hasStore reports whether terraform_data has the block store.
 func hasStore(w *workspace) bool {
 	var major, minor int
-	_, err := fmt.Sscanf(w.must("version").stdout, "Terraform v%d.%d", &major, &minor)
+	_, err := fmt.Sscanf(w.must("version").Stdout, "Terraform v%d.%d", &major, &minor)
 	return err == nil && (major > 1 || minor >= 16)
 }
 

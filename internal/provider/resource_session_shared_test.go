@@ -109,7 +109,7 @@ func TestRotationIsDecidedByRefresh(t *testing.T) {
 	if got := order(fake); got != "POST" {
 		t.Errorf("requests: %s", got)
 	}
-	if r := w.must("plan", "-input=false"); !strings.Contains(r.stdout, "rotate_at") || !strings.Contains(r.stdout, "# forces replacement") {
+	if r := w.must("plan", "-input=false"); !strings.Contains(r.Stdout, "rotate_at") || !strings.Contains(r.Stdout, "# forces replacement") {
 		t.Errorf("the plan does not rotate: %v", r)
 	}
 	w.destroy()

@@ -140,11 +140,11 @@ func TestSessionOpenErrors(t *testing.T) {
 				w.setenv(envPassword, test.password)
 			}
 			r := w.fails(test.texts, "apply", "-auto-approve", "-input=false")
-			if lines := strings.Count(r.stderr, "\n"); lines > 40 {
+			if lines := strings.Count(r.Stderr, "\n"); lines > 40 {
 				t.Errorf("the error takes %d lines: %v", lines, r)
 			}
 			for _, secret := range []string{html, "wrong-secret", flametest.Password, "next=secret"} {
-				if strings.Contains(r.stdout+r.stderr, secret) {
+				if strings.Contains(r.Stdout+r.Stderr, secret) {
 					t.Errorf("%q is printed", secret)
 				}
 			}

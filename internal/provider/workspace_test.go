@@ -2,7 +2,6 @@ package provider
 
 import (
 	"archive/zip"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,42 +10,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
-// A workspace is a folder with a configuration, and the environment in which
-// the real command uses the real provider on it, as a user would.
+// A workspace runs the real command with the real provider, as a user would.
 type workspace struct {
-	t    *testing.T
-	dir  string
-	env  []string
-	fake *flametest.Server
+	t         *testing.T
+	terraform *terraformtest.Workspace
+	fake      *flametest.Server
 }
 
-// result is what a command said, and how it ended.
-type result struct {
-	stdout, stderr string
-	code           int
-}
-
-func (r result) String() string {
-	return fmt.Sprintf("exit code %d\n--- stdout\n%s\n--- stderr\n%s", r.code, r.stdout, r.stderr)
-}
-
-// text is all that a user saw, in one line per paragraph: the frames and line
-// breaks that Terraform draws around diagnostics are taken out.
-func (r result) text() string {
-	lines := strings.Split(r.stdout+"\n"+r.stderr, "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(strings.TrimLeft(line, "│╷╵ "))
-	}
-	return strings.Join(strings.Fields(strings.Join(lines, " ")), " ")
-}
+// A result adds assertions to what a command printed.
+type result struct{ terraformtest.Result }
 
 // acceptance skips the test where no real command is wanted.
 func acceptance(t *testing.T) {
@@ -67,38 +47,36 @@ func newFake(t *testing.T, config flametest.Config) *flametest.Server {
 	return fake
 }
 
-// newWorkspace makes a workspace whose environment has the fake's endpoint,
+// newWorkspace returns a workspace whose environment has the fake's endpoint,
 // user and password.
 func newWorkspace(t *testing.T, fake *flametest.Server, configuration string) *workspace {
 	t.Helper()
 	acceptance(t)
 	t.Parallel()
-	dir := t.TempDir()
-	cliConfig := filepath.Join(dir, "cli.tfrc")
-	binary := filepath.Dir(providerBinary(t))
-	rc := fmt.Sprintf("provider_installation {\n  dev_overrides {\n    %q = %q\n    %q = %q\n  }\n  direct {}\n}\n",
-		"registry.terraform.io/flameanalytics/flame", binary, "registry.opentofu.org/flameanalytics/flame", binary)
-	if err := os.WriteFile(cliConfig, []byte(rc), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w := &workspace{t: t, dir: filepath.Join(dir, "configuration"), fake: fake, env: []string{
-		"PATH=" + os.Getenv("PATH"),
-		"HOME=" + dir,
-		"TMPDIR=" + dir,
-		"TF_CLI_CONFIG_FILE=" + cliConfig,
-		"CHECKPOINT_DISABLE=1",
-		"TF_IN_AUTOMATION=1",
-		"GORACE=halt_on_error=1 atexit_sleep_ms=0", // or each exit of the provider takes a second,
-	}}
+	w := &workspace{t: t, terraform: newTerraform(t), fake: fake}
+	w.override(map[string]string{"flameanalytics/flame": providerBinary(t)})
+	w.setenv("GORACE", "halt_on_error=1 atexit_sleep_ms=0") // or each exit of the provider takes a second
 	w.setenv(envUser, flametest.User)
 	w.setenv(envPassword, flametest.Password)
 	if fake != nil {
 		w.setenv(envEndpoint, fake.URL())
 	}
-	if err := os.Mkdir(w.dir, 0o700); err != nil {
+	w.write("main.tf", requireFlame+configuration)
+	return w
+}
+
+// newTerraform returns an empty workspace that is removed at the end of the test.
+func newTerraform(t *testing.T) *terraformtest.Workspace {
+	t.Helper()
+	w, err := terraformtest.New(terraformtest.DefaultCommand())
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.write("main.tf", requireFlame+configuration)
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return w
 }
 
@@ -113,27 +91,35 @@ terraform {
 `
 
 // setenv sets a variable; later ones win.
-func (w *workspace) setenv(name, value string) { w.env = append(w.env, name+"="+value) }
+func (w *workspace) setenv(name, value string) { w.terraform.Setenv(name, value) }
 
-// write puts a file into the configuration's folder.
+// write writes a file of the configuration.
 func (w *workspace) write(name, content string) {
 	w.t.Helper()
-	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
+	if err := w.terraform.Write(name, content); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// read gives a file of the configuration's folder; "" where there is none.
+// override says which binaries the command finds as providers, by source.
+func (w *workspace) override(binaries map[string]string) {
+	w.t.Helper()
+	if err := w.terraform.Override(binaries); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// read returns a file of the configuration; "" if there is none.
 func (w *workspace) read(name string) string {
 	w.t.Helper()
-	content, err := os.ReadFile(filepath.Join(w.dir, name))
+	content, err := os.ReadFile(filepath.Join(w.terraform.Dir, name))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		w.t.Fatal(err)
 	}
 	return string(content)
 }
 
-// planFile gives what is in a saved plan, unpacked, by the members' names.
+// planFile returns the unpacked members of a saved plan, by name.
 func (w *workspace) planFile(name string) map[string]string {
 	w.t.Helper()
 	content := w.read(name)
@@ -156,44 +142,29 @@ func (w *workspace) planFile(name string) map[string]string {
 	return members
 }
 
-func terraformCommand() string {
-	if path := os.Getenv("TF_ACC_TERRAFORM_PATH"); path != "" {
-		return path
-	}
-	return "terraform"
-}
-
 func (w *workspace) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(context.Background(), terraformCommand(), args...)
-	cmd.Dir, cmd.Env = w.dir, w.env
-	return cmd
+	return w.terraform.Command(w.t.Context(), args...)
 }
 
-// run runs the command to its end, whatever that is.
+// run runs the command to its end, whatever its exit code.
 func (w *workspace) run(args ...string) result {
 	w.t.Helper()
-	cmd := w.command(args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	r, err := w.terraform.Run(w.t.Context(), args...)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		w.t.Fatal(err)
 	}
-	r := result{colours.ReplaceAllString(stdout.String(), ""), colours.ReplaceAllString(stderr.String(), ""), cmd.ProcessState.ExitCode()}
-	if strings.Contains(r.stdout+r.stderr, "DATA RACE") {
+	if strings.Contains(r.Stdout+r.Stderr, "DATA RACE") {
 		w.t.Errorf("the provider has a data race: %v", r)
 	}
-	return r
+	return result{r}
 }
-
-var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // must runs the command, which has to succeed.
 func (w *workspace) must(args ...string) result {
 	w.t.Helper()
 	r := w.run(args...)
-	if r.code != 0 {
+	if r.ExitCode != 0 {
 		w.t.Fatalf("%s failed: %v", strings.Join(args, " "), r)
 	}
 	return r
@@ -213,7 +184,7 @@ func (w *workspace) destroy(args ...string) result {
 func (w *workspace) fails(texts []string, args ...string) result {
 	w.t.Helper()
 	r := w.run(args...)
-	if r.code != 1 {
+	if r.ExitCode != 1 {
 		w.t.Fatalf("%s: want exit code 1, got %v", strings.Join(args, " "), r)
 	}
 	r.says(w.t, texts...)
@@ -224,7 +195,7 @@ func (w *workspace) fails(texts []string, args ...string) result {
 func (r result) says(t *testing.T, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		if !strings.Contains(r.text(), text) {
+		if !strings.Contains(r.Text(), text) {
 			t.Errorf("%q is not in: %v", text, r)
 		}
 	}
@@ -234,10 +205,10 @@ func (r result) says(t *testing.T, texts ...string) {
 func (w *workspace) quiet() {
 	w.t.Helper()
 	r := w.run("plan", "-input=false", "-detailed-exitcode")
-	if r.code != 0 {
+	if r.ExitCode != 0 {
 		w.t.Errorf("the plan is not empty: %v", r)
 	}
-	if warnings := strings.Count(r.stdout+r.stderr, "Warning:"); warnings != 1 { // of the override
+	if warnings := strings.Count(r.Stdout+r.Stderr, "Warning:"); warnings != 1 { // of the override
 		w.t.Errorf("the plan warns: %v", r)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -22,12 +22,13 @@ import (
 	"time"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
 func main() {
 	b := bench{}
 	var counts, latencies, out string
-	flag.StringVar(&b.terraform, "terraform", "terraform", "the Terraform or OpenTofu `command`")
+	flag.StringVar(&b.terraform, "terraform", terraformtest.DefaultCommand(), "the Terraform or OpenTofu `command`")
 	flag.StringVar(&b.provider, "provider", "", "the provider's `binary`")
 	flag.StringVar(&b.random, "random", "", "a `binary` of terraform-provider-random, to measure random_id beside")
 	flag.StringVar(&b.restful, "restful", "", "a `binary` of terraform-provider-restful, to measure the same requests beside")
@@ -181,31 +182,40 @@ provider "restful" {
 func (k kind) configuration(resource string, count int) string {
 	var required string
 	if k.source != "" {
-		required = fmt.Sprintf("terraform {\n  required_providers {\n    %s = {\n      source = %q\n    }\n  }\n}\n", filepath.Base(k.source), k.source)
+		required = fmt.Sprintf("terraform {\n  required_providers {\n    %s = {\n      source = %q\n    }\n  }\n}\n", path.Base(k.source), k.source)
 	}
 	return fmt.Sprintf("%s%s\nresource %q \"this\" {\n  count = %d\n  %s\n}\n", required, k.provider, resource, count, k.arguments)
 }
 
 // measure applies, refreshes and destroys the resources of a row once, in a new
 // folder.
-func (b *bench) measure(ctx context.Context, row *Row) error {
+func (b *bench) measure(ctx context.Context, row *Row) (err error) {
 	started := time.Now()
-	w, err := b.prepare(row)
+	fake, err := flametest.Start(flametest.Config{Latency: row.Latency, TLS: b.tls})
 	if err != nil {
 		return err
 	}
+	defer fake.Close()
+	w, err := terraformtest.New(b.terraform)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := b.prepare(w, fake, row); err != nil {
+		return err
+	}
 	for i, args := range commands {
-		s, err := w.command(ctx, args...)
+		s, err := observe(ctx, w, fake, args)
 		if err != nil {
-			return errors.Join(err, w.close())
+			return err
 		}
 		row.samples[i] = append(row.samples[i], s)
 	}
 	row.took = time.Since(started)
-	if alive := len(w.fake.Live()); alive > 0 {
-		err = fmt.Errorf("%d sessions are left alive", alive)
+	if alive := len(fake.Live()); alive > 0 {
+		return fmt.Errorf("%d sessions are left alive", alive)
 	}
-	return errors.Join(err, w.close())
+	return nil
 }
 
 func (r *Row) summarize() {
@@ -218,76 +228,38 @@ func (r *Row) summarize() {
 	}
 }
 
-// workspace is a folder with a configuration, and a fake API.
-type workspace struct {
-	terraform, provider string
-	dir                 string
-	env                 []string
-	fake                *flametest.Server
-}
-
-func (b *bench) prepare(row *Row) (*workspace, error) {
-	dir, err := os.MkdirTemp("", "flame-bench-")
-	if err != nil {
-		return nil, err
-	}
-	fake, err := flametest.Start(flametest.Config{Latency: row.Latency, TLS: b.tls})
-	if err != nil {
-		return nil, err
-	}
-	w := &workspace{terraform: b.terraform, provider: row.provider, dir: dir, fake: fake}
-	provider, err := filepath.Abs(w.provider)
-	if err != nil {
-		return nil, err
-	}
+// prepare writes the configuration, and has Terraform find the provider and the
+// API.
+func (b *bench) prepare(w *terraformtest.Workspace, fake *flametest.Server, row *Row) error {
 	kind := kinds[row.Resource]
-	cliConfig, ca := filepath.Join(dir, "cli.tfrc"), filepath.Join(dir, "ca.pem")
-	files := map[string]string{
-		filepath.Join(dir, "main.tf"): kind.configuration(row.Resource, row.Count),
-		cliConfig: fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"registry.terraform.io/%[1]s\" = %[2]q\n    \"registry.opentofu.org/%[1]s\" = %[2]q\n  }\n  direct {}\n}\n",
-			kind.source, filepath.Dir(provider)),
-		ca: fake.CACertificate(),
-	}
-	if kind.source == "" {
-		files[cliConfig] = ""
-	}
-	for name, content := range files {
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			return nil, err
+	if kind.source != "" {
+		if err := w.Override(map[string]string{kind.source: row.provider}); err != nil {
+			return err
 		}
 	}
-	w.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE=" + cliConfig,
-		"FLAME_ENDPOINT=" + fake.URL(), "FLAME_USER=" + flametest.User, "FLAME_PASSWORD=" + flametest.Password,
-		"TF_VAR_endpoint=" + fake.URL(), "TF_VAR_user=" + flametest.User, "TF_VAR_password=" + flametest.Password,
-	}
 	if b.tls {
-		w.env = append(w.env, "SSL_CERT_FILE="+ca)
+		if err := w.Write("ca.pem", fake.CACertificate()); err != nil {
+			return err
+		}
+		w.Setenv("SSL_CERT_FILE", filepath.Join(w.Dir, "ca.pem"))
 	}
-	return w, nil
+	for name, value := range map[string]string{"endpoint": fake.URL(), "user": flametest.User, "password": flametest.Password} {
+		w.Setenv("FLAME_"+strings.ToUpper(name), value)
+		w.Setenv("TF_VAR_"+name, value)
+	}
+	return w.Write("main.tf", kind.configuration(row.Resource, row.Count))
 }
 
-func (w *workspace) close() error {
-	w.fake.Close()
-	return os.RemoveAll(w.dir)
-}
-
-// command runs Terraform and watches the provider's processes meanwhile.
-func (w *workspace) command(ctx context.Context, args ...string) (sample, error) {
-	requests, connections := len(w.fake.Journal()), w.fake.Connections()
-	cmd := exec.CommandContext(ctx, w.terraform, args...)
-	cmd.Dir, cmd.Env = w.dir, w.env
-	watched := watch(filepath.Base(w.provider), w.dir)
+// observe runs Terraform and watches the provider's processes meanwhile.
+func observe(ctx context.Context, w *terraformtest.Workspace, fake *flametest.Server, args []string) (sample, error) {
+	requests, connections := len(fake.Journal()), fake.Connections()
+	watched := watch(w.Home)
 	started := time.Now()
-	out, err := cmd.CombinedOutput()
-	s := sample{took: time.Since(started)}
+	r, err := w.Run(ctx, args...)
+	s := sample{took: time.Since(started), cpu: r.CPU}
 	s.provider, s.peak = watched()
-	if err != nil {
-		return s, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	s.requests, s.connections = len(w.fake.Journal())-requests, w.fake.Connections()-connections
-	return s, nil
+	s.requests, s.connections = len(fake.Journal())-requests, fake.Connections()-connections
+	return s, err
 }
 
 func print(rows []Row) error {

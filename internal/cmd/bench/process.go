@@ -29,12 +29,11 @@ func median(samples []sample) Measure {
 	}
 }
 
-// watch looks at the processes of a name that have a variable HOME of home,
-// until the function that it returns is called, which gives the time of the
-// processor that they used together, and the most memory that one had. What a
-// process used after the last look is missed: 50 ms at most. Without /proc, as
-// on other systems than Linux, both are 0.
-func watch(name, home string) (stop func() (cpu time.Duration, peak int64)) {
+// watch looks at the providers whose variable HOME is home, until the caller
+// calls stop. That returns the processor time that they used together, and the
+// most memory that one had. What a process used after the last look is missed:
+// 50 ms at most. Without /proc, as on other systems than Linux, both are 0.
+func watch(home string) (stop func() (cpu time.Duration, peak int64)) {
 	type used struct {
 		cpu  time.Duration
 		peak int64
@@ -45,7 +44,7 @@ func watch(name, home string) (stop func() (cpu time.Duration, peak int64)) {
 		ticker := time.NewTicker(50 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			for _, dir := range processes(name, home) {
+			for _, dir := range providers(home) {
 				if cpu, peak, ok := usage(dir); ok {
 					seen[dir] = used{cpu, max(peak, seen[dir].peak)}
 				}
@@ -71,15 +70,15 @@ func watch(name, home string) (stop func() (cpu time.Duration, peak int64)) {
 	}
 }
 
-// processes gives the folders in /proc of the processes looked for.
-func processes(name, home string) []string {
+// providers returns the folders in /proc of the providers.
+func providers(home string) []string {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil
 	}
 	return slices.DeleteFunc(dirs, func(dir string) bool {
 		command, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || !strings.HasSuffix(strings.SplitN(string(command), "\x00", 2)[0], "/"+name) {
+		if err != nil || !strings.HasPrefix(filepath.Base(strings.SplitN(string(command), "\x00", 2)[0]), "terraform-provider-") {
 			return true
 		}
 		environ, err := os.ReadFile(filepath.Join(dir, "environ"))

@@ -7,127 +7,84 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"slices"
+	"regexp"
 	"strings"
-	"time"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
 func main() {
 	var d demo
-	flag.StringVar(&d.terraform, "terraform", "terraform", "the Terraform or OpenTofu `command`")
-	flag.StringVar(&d.provider, "provider", "", "the provider's `binary`")
-	flag.StringVar(&d.example, "example", "examples/demo", "the `folder` with the configuration to apply")
-	flag.StringVar(&d.scratch, "scratch", ".demo", "the `folder` to work in; it is removed at the end")
+	var command, binary, example string
+	flag.StringVar(&command, "terraform", terraformtest.DefaultCommand(), "the Terraform or OpenTofu `command`")
+	flag.StringVar(&binary, "provider", "", "the provider's `binary`")
+	flag.StringVar(&example, "example", "examples/demo", "the `folder` with the configuration to apply")
 	flag.Parse()
-	// Terraform gets the same interrupt from the terminal; the demo goes on to destroy.
+	// After an interrupt, the demo goes on to destroy.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := d.run(ctx); err != nil {
+	if err := d.run(ctx, command, binary, example); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
 }
 
 type demo struct {
-	terraform, provider, example, scratch string
-
-	dir  string // of the configuration
-	env  []string
-	fake *flametest.Server // nil: the real API
-
-	endpoint flame.Endpoint // of the real API
+	terraform *terraformtest.Workspace
+	fake      *flametest.Server // nil: the real API
+	endpoint  flame.Endpoint    // of the real API
 }
 
-func (d *demo) run(ctx context.Context) (err error) {
-	if d.scratch, err = filepath.Abs(d.scratch); err != nil {
+func (d *demo) run(ctx context.Context, command, binary, example string) (err error) {
+	if binary == "" {
+		return errors.New("name the provider's binary with -provider; `make demo` does")
+	}
+	if d.terraform, err = terraformtest.New(command); err != nil {
 		return err
 	}
-	// Two demos in one checkout must not meet, nor may one trip over another's remains.
-	if err := os.MkdirAll(d.scratch, 0o755); err != nil {
+	defer func() { err = errors.Join(err, d.terraform.Close()) }()
+	if err := d.terraform.Mirror("flameanalytics/flame", binary); err != nil {
 		return err
 	}
-	if d.scratch, err = os.MkdirTemp(d.scratch, "run-"); err != nil {
+	if err := os.CopyFS(d.terraform.Dir, os.DirFS(example)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(d.scratch)) }()
-	if err := d.prepare(); err != nil {
+	if err := d.chooseAPI(); err != nil {
 		return err
 	}
 	if d.fake != nil {
 		defer d.fake.Close()
 	}
-	// What init says of a provider that comes from a folder would only distract.
-	if out, err := d.exec(ctx, "init", "-input=false", "-no-color").CombinedOutput(); err != nil {
-		return fmt.Errorf("%s init: %w\n%s", filepath.Base(d.terraform), err, out)
+	// The output of init is about the mirror. It would only distract.
+	if _, err := d.terraform.Run(ctx, "init", "-input=false"); err != nil {
+		return err
 	}
 	token, err := d.live(ctx)
 	// Whatever happened, nothing may be left: also after an interrupt.
-	if destroyErr := d.command(context.WithoutCancel(ctx), "Destroy: the token is revoked", "destroy", "-auto-approve", "-input=false"); destroyErr != nil {
+	if destroyErr := d.show(context.WithoutCancel(ctx), "Destroy: the token is revoked", "destroy", "-auto-approve", "-input=false"); destroyErr != nil {
 		err = errors.Join(err, destroyErr)
 	}
 	return errors.Join(err, d.verdict(context.WithoutCancel(ctx), token))
 }
 
-// live applies the configuration and plans once more. It gives the token.
-func (d *demo) live(ctx context.Context) (token string, err error) {
-	if err := d.command(ctx, "Apply: a session is opened, and another resource uses its token", "apply", "-auto-approve", "-input=false"); err != nil {
-		return "", err
-	}
-	if token, err = d.token(ctx); err != nil {
-		return "", err
-	}
-	return token, d.command(ctx, "Plan again: the token is checked, and nothing is to do", "plan", "-input=false", "-detailed-exitcode")
-}
-
-// prepare makes the folder that Terraform works in: the configuration, and a
-// mirror that has the provider where a registry would have it.
-func (d *demo) prepare() error {
-	if d.provider == "" {
-		return errors.New("name the provider's binary with -provider; `make demo` does")
-	}
-	d.dir = filepath.Join(d.scratch, "configuration")
-	if err := os.CopyFS(d.dir, os.DirFS(d.example)); err != nil {
-		return err
-	}
-	mirror := filepath.Join(d.scratch, "mirror")
-	for _, host := range []string{"registry.terraform.io", "registry.opentofu.org"} {
-		dir := filepath.Join(mirror, host, "flameanalytics", "flame", "0.0.1", runtime.GOOS+"_"+runtime.GOARCH)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		binary, err := filepath.Abs(d.provider)
-		if err != nil {
-			return err
-		}
-		if err := os.Symlink(binary, filepath.Join(dir, "terraform-provider-flame_v0.0.1")); err != nil {
-			return err
+// chooseAPI sets the environment for the real API if the user has credentials
+// for it, and otherwise starts a fake one.
+func (d *demo) chooseAPI() (err error) {
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if passedOn.MatchString(name) {
+			d.terraform.Setenv(name, value)
 		}
 	}
-	cliConfig := filepath.Join(d.scratch, "cli.tfrc")
-	rc := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", filepath.ToSlash(mirror))
-	if err := os.WriteFile(cliConfig, []byte(rc), 0o644); err != nil {
-		return err
-	}
-
-	// Settings for other work must not reach this one, those for logging may.
-	d.env = slices.DeleteFunc(os.Environ(), func(s string) bool {
-		return strings.HasPrefix(s, "TF_") && !strings.HasPrefix(s, "TF_LOG")
-	})
-	d.env = append(d.env, "TF_CLI_CONFIG_FILE="+cliConfig, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
 	if os.Getenv("FLAME_USER") != "" && os.Getenv("FLAME_PASSWORD") != "" {
-		var err error
 		if d.endpoint, err = flame.ParseEndpoint(cmp.Or(os.Getenv("FLAME_ENDPOINT"), flame.DefaultEndpoint)); err != nil {
 			return fmt.Errorf("FLAME_ENDPOINT cannot be used: %w", err)
 		}
@@ -135,53 +92,53 @@ func (d *demo) prepare() error {
 		return nil
 	}
 	fmt.Println("This runs against a fake Flame API on this machine.\nTo run it against the real one, set FLAME_USER and FLAME_PASSWORD.")
-	fake, err := flametest.Start(flametest.Config{Version: 1})
-	if err != nil {
+	if d.fake, err = flametest.Start(flametest.Config{Version: 1}); err != nil {
 		return err
 	}
-	d.fake = fake
-	d.env = append(d.env, "FLAME_ENDPOINT="+fake.URL(), "FLAME_USER="+flametest.User, "FLAME_PASSWORD="+flametest.Password)
+	d.terraform.Setenv("FLAME_ENDPOINT", d.fake.URL())
+	d.terraform.Setenv("FLAME_USER", flametest.User)
+	d.terraform.Setenv("FLAME_PASSWORD", flametest.Password)
 	return nil
 }
 
-// command runs Terraform and shows what it says.
-func (d *demo) command(ctx context.Context, what string, args ...string) error {
-	fmt.Printf("\n== %s\n   %s %s\n\n", what, filepath.Base(d.terraform), strings.Join(args, " "))
-	if out, err := os.Stdout.Stat(); err != nil || out.Mode()&os.ModeCharDevice == 0 {
-		args = append(args, "-no-color")
+// passedOn matches the user's variables that reach Terraform: credentials, the
+// way to the real API, and logging.
+var passedOn = regexp.MustCompile(`^(FLAME_(ENDPOINT|USER|PASSWORD)|(?i:HTTPS?_PROXY|NO_PROXY)|SSL_CERT_(FILE|DIR)|TF_LOG.*)$`)
+
+// live applies the configuration, plans once more, and returns the token.
+func (d *demo) live(ctx context.Context) (token string, err error) {
+	if err := d.show(ctx, "Apply: a session is opened, and another resource uses its token", "apply", "-auto-approve", "-input=false"); err != nil {
+		return "", err
 	}
-	cmd := d.exec(ctx, args...)
+	if token, err = d.token(ctx); err != nil {
+		return "", err
+	}
+	return token, d.show(ctx, "Plan again: the token is checked, and nothing is to do", "plan", "-input=false", "-detailed-exitcode")
+}
+
+// show runs Terraform and shows its output.
+func (d *demo) show(ctx context.Context, title string, args ...string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// Ctrl-C reaches Terraform from the terminal. If the end of ctx interrupted it
+	// a second time, it would exit without saving the state.
+	cmd := d.terraform.Command(context.WithoutCancel(ctx), args...)
+	fmt.Printf("\n== %s\n   %s %s\n\n", title, filepath.Base(cmd.Path), strings.Join(args, " "))
+	if out, err := os.Stdout.Stat(); err != nil || out.Mode()&os.ModeCharDevice == 0 {
+		cmd.Args = append(cmd.Args, "-no-color")
+	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w", filepath.Base(d.terraform), args[0], err)
+		return fmt.Errorf("%s %s: %w", filepath.Base(cmd.Path), args[0], err)
 	}
 	return nil
-}
-
-func (d *demo) exec(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, d.terraform, args...)
-	// An interrupt lets Terraform finish what is on the wire.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = time.Minute
-	cmd.Dir, cmd.Env = d.dir, d.env
-	return cmd
 }
 
 // token reads the session's token from the state, as another resource would.
 func (d *demo) token(ctx context.Context) (string, error) {
-	cmd := d.exec(ctx, "output", "-json")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("reading the outputs: %w", err)
-	}
-	var outputs struct {
-		AuthToken struct{ Value string } `json:"auth_token"`
-	}
-	if err := json.Unmarshal(out, &outputs); err != nil {
-		return "", errors.New("reading the outputs: they are not JSON")
-	}
-	return outputs.AuthToken.Value, nil
+	r, err := d.terraform.Run(ctx, "output", "-raw", "auth_token")
+	return r.Stdout, err
 }
 
 // verdict tells what the API saw, and fails when a session is left alive.

@@ -2,25 +2,25 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
 // example is the configuration that is applied, seen from the top folder.
 const example = "examples/demo"
 
-// user is Terraform or OpenTofu, with the registry for its own.
+// user is Terraform or OpenTofu, installing from the registry.
 type user struct {
-	command string
-	name    string
-	env     []string
-	scratch string
+	name, command string
+	registry      *registry
+	certificate   string // of the registry, a file
 }
 
 // install has Terraform and OpenTofu install the release and work with it.
@@ -31,28 +31,12 @@ func (c *check) install(ctx context.Context, rel *release) error {
 	if err := os.WriteFile(certificate, reg.certificate(), 0o644); err != nil {
 		return err
 	}
-	// In place of discovery, so that the configuration can be the one that users
-	// write, without a host. Nothing but this registry is ever asked.
-	var rc strings.Builder
-	for _, host := range []string{"registry.terraform.io", "registry.opentofu.org"} {
-		fmt.Fprintf(&rc, "host %q {\n  services = {\n    \"providers.v1\" = %q\n  }\n}\n", host, reg.service())
-	}
-	cliConfig := filepath.Join(c.dir, "cli.tfrc")
-	if err := os.WriteFile(cliConfig, []byte(rc.String()), 0o644); err != nil {
-		return err
-	}
-	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
-		return strings.HasPrefix(s, "TF_") || strings.HasPrefix(s, "FLAME_") || strings.HasPrefix(s, "OPENTOFU_")
-	})
-	env = append(without(env, "SSL_CERT_FILE"), "SSL_CERT_FILE="+certificate,
-		"TF_CLI_CONFIG_FILE="+cliConfig, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
-
 	for _, u := range []user{
-		{command: c.terraform, name: "Terraform", env: env, scratch: c.dir},
-		{command: c.tofu, name: "OpenTofu", env: env, scratch: c.dir},
+		{"Terraform", c.terraform, reg, certificate},
+		{"OpenTofu", c.tofu, reg, certificate},
 	} {
 		began := time.Now()
-		if err := u.check(ctx, reg, c.key.id()); err != nil {
+		if err := u.check(ctx, c.key.id()); err != nil {
 			return fmt.Errorf("%s: %w", u.name, err)
 		}
 		fmt.Printf("%s: done in %s\n", u.name, time.Since(began).Round(time.Second))
@@ -60,7 +44,7 @@ func (c *check) install(ctx context.Context, rel *release) error {
 	return nil
 }
 
-func (u *user) check(ctx context.Context, reg *registry, keyID string) error {
+func (u *user) check(ctx context.Context, keyID string) (err error) {
 	// First, so that nothing of the genuine one is there yet.
 	for _, t := range []struct {
 		how        tampering
@@ -69,68 +53,88 @@ func (u *user) check(ctx context.Context, reg *registry, keyID string) error {
 		{withArchive, "an archive that was tampered with", "incorrect checksum"},
 		{withSums, "one whose checksums were changed to fit", "signature"},
 	} {
-		reg.tamper(t.how)
+		u.registry.tamper(t.how)
 		if err := u.refuses(ctx, t.what, t.says); err != nil {
 			return err
 		}
 	}
-	reg.tamper(none)
-	dir, err := u.installs(ctx, keyID)
+	u.registry.tamper(none)
+	w, err := u.workspace()
 	if err != nil {
 		return err
 	}
-	if err := u.locks(ctx, dir); err != nil {
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := u.installs(ctx, w, keyID); err != nil {
 		return err
 	}
-	return u.works(ctx, dir)
+	if err := u.locks(ctx, w); err != nil {
+		return err
+	}
+	return u.works(ctx, w)
+}
+
+// workspace returns a workspace with the demo's configuration. It names no host,
+// like those of users, so the registry stands in for the public ones.
+func (u *user) workspace() (*terraformtest.Workspace, error) {
+	w, err := terraformtest.New(u.command)
+	if err != nil {
+		return nil, err
+	}
+	w.Setenv("SSL_CERT_FILE", u.certificate)
+	err = w.Registry(u.registry.service())
+	if err == nil {
+		err = os.CopyFS(w.Dir, os.DirFS(example))
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
 }
 
 // refuses wants init to fail, and to say why.
-func (u *user) refuses(ctx context.Context, what, says string) error {
-	dir, err := u.configuration()
+func (u *user) refuses(ctx context.Context, what, says string) (err error) {
+	w, err := u.workspace()
 	if err != nil {
 		return err
 	}
-	out, err := u.run(ctx, dir, "init")
+	defer func() { err = errors.Join(err, w.Close()) }()
+	r, err := w.Run(ctx, "init")
 	if err == nil {
-		return fmt.Errorf("it installs %s:\n%s", what, out)
+		return fmt.Errorf("it installs %s: %v", what, r)
 	}
-	message := oneLine(err.Error())
-	if !strings.Contains(message, says) {
+	if !strings.Contains(r.Text(), says) {
 		return fmt.Errorf("init fails with %s, but not for its %s: %w", what, says, err)
 	}
-	fmt.Printf("%s refuses %s: %s\n", u.name, what, after(message, "Error while installing "))
+	_, why, _ := strings.Cut(r.Text(), "Error while installing ")
+	fmt.Printf("%s refuses %s: %s\n", u.name, what, why)
 	return nil
 }
 
 // installs wants init to succeed, and to say that the provider is signed.
-func (u *user) installs(ctx context.Context, keyID string) (dir string, err error) {
-	if dir, err = u.configuration(); err != nil {
-		return "", err
-	}
-	out, err := u.run(ctx, dir, "init")
+func (u *user) installs(ctx context.Context, w *terraformtest.Workspace, keyID string) error {
+	r, err := w.Run(ctx, "init")
 	if err != nil {
-		return "", err
+		return err
 	}
-	for line := range strings.Lines(out) {
+	for line := range strings.Lines(r.Stdout) {
 		line = strings.TrimSpace(line)
 		if strings.Contains(line, "Installed flameanalytics/flame v"+version) &&
 			strings.Contains(line, "signed, key ID "+keyID) {
 			fmt.Printf("%s says: %s\n", u.name, line)
-			return dir, nil
+			return nil
 		}
 	}
-	return "", fmt.Errorf("init does not say that the provider is signed by %s:\n%s", keyID, out)
+	return fmt.Errorf("init does not say that the provider is signed by %s: %v", keyID, r)
 }
 
 // locks has the archives for all platforms fetched and verified, as a team does
 // that works on several.
-func (u *user) locks(ctx context.Context, dir string) error {
+func (u *user) locks(ctx context.Context, w *terraformtest.Workspace) error {
 	args := []string{"providers", "lock"}
 	for _, p := range platforms {
 		args = append(args, "-platform="+p.String())
 	}
-	if _, err := u.run(ctx, dir, args...); err != nil {
+	if _, err := w.Run(ctx, args...); err != nil {
 		return err
 	}
 	fmt.Printf("%s locks it for all %d platforms\n", u.name, len(platforms))
@@ -138,19 +142,21 @@ func (u *user) locks(ctx context.Context, dir string) error {
 }
 
 // works applies, plans and destroys with the installed provider.
-func (u *user) works(ctx context.Context, dir string) error {
+func (u *user) works(ctx context.Context, w *terraformtest.Workspace) error {
 	fake, err := flametest.Start(flametest.Config{})
 	if err != nil {
 		return err
 	}
 	defer fake.Close()
-	u.env = append(u.env, "FLAME_ENDPOINT="+fake.URL(), "FLAME_USER="+flametest.User, "FLAME_PASSWORD="+flametest.Password)
+	w.Setenv("FLAME_ENDPOINT", fake.URL())
+	w.Setenv("FLAME_USER", flametest.User)
+	w.Setenv("FLAME_PASSWORD", flametest.Password)
 	for _, args := range [][]string{
 		{"apply", "-auto-approve", "-input=false"},
 		{"plan", "-input=false", "-detailed-exitcode"}, // fails when there is anything to change
 		{"destroy", "-auto-approve", "-input=false"},
 	} {
-		if _, err := u.run(ctx, dir, args...); err != nil {
+		if _, err := w.Run(ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -163,34 +169,4 @@ func (u *user) works(ctx context.Context, dir string) error {
 	}
 	fmt.Printf("%s applies, plans and destroys the demo: 1 session opened, none left alive; User-Agent %s\n", u.name, agent)
 	return nil
-}
-
-// configuration makes a folder with the demo's configuration.
-func (u *user) configuration() (string, error) {
-	dir, err := os.MkdirTemp(u.scratch, "configuration-")
-	if err != nil {
-		return "", err
-	}
-	if err := os.CopyFS(dir, os.DirFS(example)); err != nil {
-		return "", fmt.Errorf("%w: run this in the top folder", err)
-	}
-	return dir, nil
-}
-
-func (u *user) run(ctx context.Context, dir string, args ...string) (string, error) {
-	// Colours would get into the comparisons.
-	return output(ctx, dir, append(u.env, "TF_CLI_ARGS=-no-color"), u.command, args...)
-}
-
-// oneLine undoes the frame and the line breaks of an error message.
-func oneLine(text string) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(text, "│", " ")), " ")
-}
-
-// after gives what follows the last mark in text.
-func after(text, mark string) string {
-	if i := strings.LastIndex(text, mark); i >= 0 {
-		text = text[i+len(mark):]
-	}
-	return strings.TrimRight(text, " ╵")
 }

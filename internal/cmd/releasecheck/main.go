@@ -170,11 +170,11 @@ func (c *check) build(ctx context.Context, name string, env ...string) (dist str
 	return filepath.Join(clone, "dist"), nil
 }
 
-// output runs a command and gives what it wrote. An error also tells what it
-// wrote to the standard error.
+// output runs git, gpg or goreleaser and returns its standard output. An error
+// holds its standard error too.
 func output(ctx context.Context, dir string, env []string, command string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, command, args...)
-	// Terraform and goreleaser end their children when they are asked to stop.
+	// goreleaser ends its children when it is asked to stop.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.Dir, cmd.Env = dir, env
