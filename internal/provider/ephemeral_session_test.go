@@ -544,7 +544,7 @@ func TestEphemeralCloseFails(t *testing.T) {
 		token := fake.Live()[0]
 		r.says(t, "Could not revoke the ephemeral Flame session "+flame.NewToken(token).SessionID(), "500 (server error)", "Its token may still work", "end the user's sessions there or change the password")
 		r.warned(t, 1)
-		saw(t, fake, 1, 1, 0)
+		saw(t, fake, 1, 2, 0) // once more at exit
 		if strings.Contains(r.Stdout+r.Stderr, token) {
 			t.Error("the token is printed")
 		}
