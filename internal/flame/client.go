@@ -56,12 +56,12 @@ type Attempt struct {
 }
 
 // Client calls one or more Flame APIs. All its calls share one pool of
-// connections, one request rate and one hold-back after a Retry-After. It is
+// connections, one request rate and one pause after a Retry-After. It is
 // safe for use by several goroutines.
 type Client struct {
 	config    Config
 	transport *http.Transport
-	pace      pace
+	throttle  throttle
 
 	mu    sync.Mutex
 	gates map[string]*gate // by scheme and host
@@ -100,7 +100,7 @@ func New(config Config) *Client {
 		gates: map[string]*gate{},
 	}
 	if config.RequestsPerSecond > 0 {
-		c.pace.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
+		c.throttle.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}
 	return c
 }
@@ -260,7 +260,7 @@ func (c *Client) do(ctx context.Context, call call) (*answer, *Error) {
 		return nil, call.error(ErrNoEndpoint)
 	}
 	for number := 1; ; number++ {
-		if err := c.pace.wait(ctx); err != nil {
+		if err := c.throttle.wait(ctx); err != nil {
 			return nil, c.gaveUp(ctx, &call, last, err)
 		}
 		started := time.Now()
@@ -289,18 +289,18 @@ func (c *Client) do(ctx context.Context, call call) (*answer, *Error) {
 	}
 }
 
-// learn has the pace take in how a try ended.
+// learn tells the throttle how a try ended.
 func (c *Client) learn(failed *Error) {
 	switch {
 	case failed == nil:
-		c.pace.faster()
+		c.throttle.succeeded()
 	case failed.Status == http.StatusTooManyRequests:
-		c.pace.slower(failed.retryAfter)
-		c.pace.hold(failed.retryAfter)
+		c.throttle.limited(failed.retryAfter)
+		c.throttle.pauseFor(failed.retryAfter)
 	case failed.Status != 0:
-		c.pace.faster()
-		if failed.mayRetry() { // else nobody waits for anything
-			c.pace.hold(failed.retryAfter)
+		c.throttle.succeeded()
+		if failed.mayRetry() { // otherwise no retry needs the pause
+			c.throttle.pauseFor(failed.retryAfter)
 		}
 	}
 }
@@ -317,8 +317,8 @@ func (c *Client) gaveUp(ctx context.Context, call *call, last *Error, err error)
 			last.Detail = "the time limit ended before the request could be sent"
 		}
 	}
-	if deadline, ok := ctx.Deadline(); ok && c.pace.held() > time.Until(deadline) {
-		last.Wait = c.pace.held()
+	if deadline, ok := ctx.Deadline(); ok && c.throttle.paused() > time.Until(deadline) {
+		last.Wait = c.throttle.paused()
 	}
 	last.Expired = !interrupted
 	last.cause = context.DeadlineExceeded

@@ -12,18 +12,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limited is an API that lets some requests a second through.
-type limited struct {
+// limitedAPI is an API with a rate limit.
+type limitedAPI struct {
 	mu         sync.Mutex
 	perSecond  int
-	bucket     *rate.Limiter // nil: fixed windows of a second
+	bucket     *rate.Limiter // nil: fixed windows of one second
 	retryAfter time.Duration
 	window     int64
 	inWindow   int
 	requests   int
 }
 
-func (l *limited) allows() bool {
+func (l *limitedAPI) allows() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.requests++
@@ -37,24 +37,24 @@ func (l *limited) allows() bool {
 	return l.inWindow <= l.perSecond
 }
 
-// The pace fits itself to limits of each kind: as ten callers that always have
-// something to send see it, in a time that passes in the test alone.
-func TestPaceFits(t *testing.T) {
+// The throttle adapts to each kind of limit. Ten callers always have something
+// to send. Time is virtual.
+func TestThrottleFits(t *testing.T) {
 	const calls, callers, perSecond = 500, 10, 50
 	for _, think := range []time.Duration{40 * time.Millisecond, 80 * time.Millisecond} {
 		for _, burst := range []int{0, 5, 20, 50} {
 			for _, retryAfter := range []time.Duration{0, time.Second} {
 				t.Run(fmt.Sprintf("burst %d, Retry-After %v, thinking %v", burst, retryAfter, think), func(t *testing.T) {
-					// The waits are random, and one long wait at the end makes a run long: so the median counts.
+					// Waits are random, and one long wait at the end makes a run long, so only the median counts.
 					var times []float64
 					for range 9 {
 						synctest.Test(t, func(t *testing.T) {
-							api := &limited{perSecond: perSecond, retryAfter: retryAfter}
+							api := &limitedAPI{perSecond: perSecond, retryAfter: retryAfter}
 							if burst > 0 {
 								api.bucket = rate.NewLimiter(perSecond, burst)
 							}
 							started := time.Now()
-							runThrough(t.Context(), &pace{}, api, calls, callers, think)
+							runThrough(t.Context(), &throttle{}, api, calls, callers, think)
 							times = append(times, time.Since(started).Seconds()/(calls/perSecond))
 							if requests := float64(api.requests) / calls; requests > 1.1 {
 								t.Errorf("%.2f times the ideal number of requests", requests)
@@ -63,7 +63,7 @@ func TestPaceFits(t *testing.T) {
 					}
 					slices.Sort(times)
 					t.Logf("%.2f times the ideal time", times)
-					// Without a Retry-After nothing is lost to waits that are longer than they need be.
+					// Without a Retry-After, no time is lost in pauses that are longer than needed.
 					most := 1.15
 					if retryAfter > 0 {
 						most = 1.7
@@ -77,8 +77,8 @@ func TestPaceFits(t *testing.T) {
 	}
 }
 
-// runThrough sends calls as do does, with nothing but the pace and the waits.
-func runThrough(ctx context.Context, p *pace, api *limited, calls, callers int, think time.Duration) {
+// runThrough sends calls as Client.do does, but only with the throttle and the backoff.
+func runThrough(ctx context.Context, throttle *throttle, api *limitedAPI, calls, callers int, think time.Duration) {
 	todo := make(chan struct{}, calls)
 	for range calls {
 		todo <- struct{}{}
@@ -90,14 +90,14 @@ func runThrough(ctx context.Context, p *pace, api *limited, calls, callers int, 
 			for range todo {
 				time.Sleep(think)
 				waits := newBackoff(500 * time.Millisecond)
-				for p.wait(ctx) == nil {
+				for throttle.wait(ctx) == nil {
 					time.Sleep(time.Millisecond)
 					if api.allows() {
-						p.faster()
+						throttle.succeeded()
 						break
 					}
-					p.slower(api.retryAfter)
-					p.hold(api.retryAfter)
+					throttle.limited(api.retryAfter)
+					throttle.pauseFor(api.retryAfter)
 					if sleep(ctx, waits.NextBackOff()) != nil {
 						return
 					}
@@ -108,17 +108,17 @@ func runThrough(ctx context.Context, p *pace, api *limited, calls, callers int, 
 	all.Wait()
 }
 
-// A pace that was slowed down becomes faster again.
-func TestPaceRecovers(t *testing.T) {
+// A throttle that has slowed down speeds up again.
+func TestThrottleRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pace{}
-		api := &limited{bucket: rate.NewLimiter(20, 1)}
-		runThrough(t.Context(), p, api, 100, 10, 10*time.Millisecond)
-		slow := p.limit().Limit()
-		api = &limited{bucket: rate.NewLimiter(1000, 1000)}
-		runThrough(t.Context(), p, api, 3000, 10, 10*time.Millisecond)
-		if fast := p.limit().Limit(); slow > 25 || fast < 2*slow {
-			t.Errorf("the pace was %.1f, and is %.1f requests a second", slow, fast)
+		throttle := &throttle{}
+		api := &limitedAPI{bucket: rate.NewLimiter(20, 1)}
+		runThrough(t.Context(), throttle, api, 100, 10, 10*time.Millisecond)
+		slow := throttle.limit().Limit()
+		api = &limitedAPI{bucket: rate.NewLimiter(1000, 1000)}
+		runThrough(t.Context(), throttle, api, 3000, 10, 10*time.Millisecond)
+		if fast := throttle.limit().Limit(); slow > 25 || fast < 2*slow {
+			t.Errorf("the rate was %.1f, and is now %.1f requests per second", slow, fast)
 		}
 	})
 }
