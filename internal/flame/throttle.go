@@ -3,55 +3,48 @@ package flame
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 )
 
+const (
+	// decreaseFactor is the factor for the rate after a 429, as in TCP CUBIC (RFC 9438).
+	decreaseFactor = 0.7
+	// increasePerSecond is how much the rate grows in a second of successes. In
+	// TestThrottleFits, less loses time below the limit, and more runs into it
+	// too often.
+	increasePerSecond rate.Limit = 2 // requests per second
+	// minRate is a floor: repeated 429s must not stop a run.
+	minRate rate.Limit = 1 // request per second
+	// settleTime is how long after a decrease (and its Retry-After) another 429
+	// does not count: it answers a request that was sent at the old rate.
+	settleTime = 200 * time.Millisecond
+	// rateWindow is how far back to look for the rate at the first 429.
+	rateWindow = time.Second
+	// minRateWindow is the least time to divide by: a few requests sent at once
+	// do not mean thousands per second.
+	minRateWindow = 100 * time.Millisecond
+)
+
 // throttle decides when a request may be sent. All calls of a client share one
 // throttle, because Flame's rate limit applies to all of them.
 //
-// Flame does not publish its limit, so the throttle learns it. After a 429 it
-// sends a little more slowly than Flame accepted requests, then gradually
-// speeds up again, most slowly near the rate of the last 429. Without that,
-// each of a thousand sessions would run into the limit and wait too long.
+// Flame does not publish its limit, so the throttle searches for it with AIMD,
+// as TCP does: each 429 multiplies the rate by a factor, and each success adds
+// a little. Until the first 429 there is no limit. See
+// https://en.wikipedia.org/wiki/Additive_increase/multiplicative_decrease.
+// Obeying Retry-After alone is slow: each pause lets only one burst through.
 type throttle struct {
 	ceiling *rate.Limiter // the user's own limit; nil: none
 
-	mu      sync.Mutex
-	until   time.Time     // the end of the pause
-	learned *rate.Limiter // nil: no 429 yet
-	refused float64       // requests per second that were too many
-	slowed  time.Time     // the last decrease, or the end of the pause it came with
-	sent    recent
-	passed  recent // answered with anything but a 429
-}
-
-// enough is how many requests in a second allow an estimate of the rate.
-const enough = 20
-
-// recent holds the times of events in the last second.
-type recent []time.Time
-
-func (r *recent) add(now time.Time) {
-	kept := (*r)[:0]
-	for _, t := range *r {
-		if now.Sub(t) < time.Second {
-			kept = append(kept, t)
-		}
-	}
-	*r = append(kept, now)
-}
-
-// within counts the events in the last d, at most a second.
-func (r recent) within(d time.Duration, now time.Time) (n float64) {
-	for _, t := range r {
-		if now.Sub(t) < d {
-			n++
-		}
-	}
-	return n
+	mu          sync.Mutex
+	pausedUntil time.Time
+	learned     *rate.Limiter // nil: no 429 yet
+	sent        []time.Time   // requests within rateWindow, while nothing is learned
+	ignoreUntil time.Time     // a 429 before this belongs to the one that counted
 }
 
 // wait returns nil when a request may be sent. It returns an error as soon as
@@ -73,17 +66,58 @@ func (t *throttle) wait(ctx context.Context) error {
 			break
 		}
 	}
+	t.recordSent()
+	return ctx.Err()
+}
+
+// pauseFor stops all requests for d.
+func (t *throttle) pauseFor(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sent.add(time.Now())
-	return ctx.Err()
+	if until := time.Now().Add(d); until.After(t.pausedUntil) {
+		t.pausedUntil = until
+	}
 }
 
 // paused returns how much longer all requests must wait.
 func (t *throttle) paused() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(0, time.Until(t.until))
+	return max(0, time.Until(t.pausedUntil))
+}
+
+// succeeded records a request that Flame did not answer with a 429.
+func (t *throttle) succeeded() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.learned != nil {
+		perSecond := t.learned.Limit() // so each success adds its share of increasePerSecond
+		t.learned.SetLimit(perSecond + increasePerSecond/perSecond)
+	}
+}
+
+// limited records a 429 that asked for a pause of retryAfter. It only slows
+// down: pauseFor pauses.
+func (t *throttle) limited(retryAfter time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if now.Before(t.ignoreUntil) {
+		return
+	}
+	t.ignoreUntil = now.Add(retryAfter + settleTime)
+	if t.learned != nil {
+		t.learned.SetLimit(max(minRate, decreaseFactor*t.learned.Limit()))
+		return
+	}
+	t.forgetSent(now)
+	if len(t.sent) < 2 {
+		return // a single request has no rate
+	}
+	took := max(minRateWindow, now.Sub(t.sent[0]))
+	sentRate := rate.Limit(float64(len(t.sent)) / took.Seconds())
+	t.learned = rate.NewLimiter(max(minRate, decreaseFactor*sentRate), 1)
+	t.sent = nil
 }
 
 func (t *throttle) limit() *rate.Limiter {
@@ -92,61 +126,16 @@ func (t *throttle) limit() *rate.Limiter {
 	return t.learned
 }
 
-// pauseFor stops all requests for d.
-func (t *throttle) pauseFor(d time.Duration) {
+func (t *throttle) recordSent() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if until := time.Now().Add(d); until.After(t.until) {
-		t.until = until
+	if t.learned == nil {
+		now := time.Now()
+		t.forgetSent(now)
+		t.sent = append(t.sent, now)
 	}
 }
 
-// succeeded records a request that Flame did not answer with a 429.
-func (t *throttle) succeeded() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.passed.add(time.Now())
-	if t.learned == nil {
-		return
-	}
-	// Each second adds 1 request per second, or 0.1 near the rate that was too
-	// high before, or a quarter of the rate once that is left behind.
-	now, step := float64(t.learned.Limit()), 1.
-	switch {
-	case now > 1.1*t.refused:
-		step = now / 4
-	case now > 0.9*t.refused:
-		step = 0.1
-	}
-	t.learned.SetLimit(rate.Limit(now + step/now))
-}
-
-// limited records a 429 and its Retry-After. Several that come together count
-// as one, because they answer requests that were in flight at the same time.
-func (t *throttle) limited(wait time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	if now.Sub(t.slowed) < 200*time.Millisecond {
-		return
-	}
-	t.slowed = now.Add(wait)
-	if t.learned == nil {
-		t.refused = 10 * t.sent.within(100*time.Millisecond, now)
-		if t.refused < enough {
-			return // too few requests to estimate a rate
-		}
-		t.learned = rate.NewLimiter(rate.Inf, 1)
-	} else {
-		t.refused = float64(t.learned.Limit())
-	}
-	passed := t.passed.within(time.Second, now)
-	limit := 0.97 * passed
-	// Flame's limit is what it accepted in the last second, if that was a whole
-	// second's worth, as with fixed windows. If it was only a burst, half the
-	// rate is a better guess. With a Retry-After there is no second to look at.
-	if wait == 0 || passed < enough {
-		limit = max(limit, t.refused/2)
-	}
-	t.learned.SetLimit(rate.Limit(max(1, min(limit, 0.97*t.refused))))
+func (t *throttle) forgetSent(now time.Time) {
+	t.sent = slices.DeleteFunc(t.sent, func(sent time.Time) bool { return now.Sub(sent) >= rateWindow })
 }
