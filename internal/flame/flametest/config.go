@@ -28,7 +28,7 @@ type Config struct {
 	RequireAccessToken bool // DELETE needs the body {"access_token": token} besides the header
 	AccessTokenStatus  int  // response to a missing or wrong access_token: 400 (default) or 422
 
-	OpenStatus  int // response to a successful POST, 2xx; default 200. 204 has no body
+	OpenStatus   int // response to a successful POST, 2xx; default 200. 204 has no body
 	RevokeStatus int // response to a successful DELETE, 2xx; default 200. 204 has no body
 
 	// Latency delays each response. The request is carried out first, so a
