@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package flame
 
 import (
@@ -136,7 +138,7 @@ func (w *wire) failure(ctx context.Context, err error) *Error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.call.error(nil)
-	e.Reason, e.Detail = transportReason(err, w.sent, w.handshakeFailed)
+	e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)
 	e.sent, e.cause = w.sent, ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		e.DeadlineExceeded, e.cause = true, context.DeadlineExceeded

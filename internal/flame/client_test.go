@@ -382,7 +382,7 @@ func TestOpenWithoutSession(t *testing.T) {
 			if !errors.As(err, &e) || !errors.Is(err, test.reason) || session != (flame.Session{}) {
 				t.Fatalf("got %v, want %v", err, test.reason)
 			}
-			if !(e.Lost > 0) || e.TokenRevoked || e.Status/100 != 2 || e.RequestID == "" {
+			if e.Lost == 0 || e.TokenRevoked || e.Status/100 != 2 || e.RequestID == "" {
 				t.Errorf("got %+v", *e)
 			}
 			h.wantCount(flame.OpOpen, 1)
@@ -469,7 +469,7 @@ func TestUnusableToken(t *testing.T) {
 		h.endpoint = parse(t, marking(t, h.URL(), " "))
 		err := h.call(t.Context(), flame.OpOpen, "")
 		var e *flame.Error
-		if !errors.As(err, &e) || !e.TokenRevoked || !(e.Lost > 0) {
+		if !errors.As(err, &e) || !e.TokenRevoked || e.Lost == 0 {
 			t.Errorf("got %v", err)
 		}
 	})

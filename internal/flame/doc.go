@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Package flame is a client of the sessions calls of the Flame Analytics API: it
 // opens a session, checks that its token still works, and revokes it.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package flame
 
 import (
@@ -151,20 +153,20 @@ func StatusMeaning(status int) string {
 // transportReason returns why an attempt got no response, in words of our own.
 // The error's own text is never used: it may quote the URL, a proxy's password, or
 // what the server sent.
-func transportReason(err error, sent, handshakeFailed bool) (reason error, detail string) {
+func transportReason(err error, sent, handshakeFailed bool) (detail string, reason error) {
 	var timeout net.Error
 	timedOut := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 	switch detail := tlsDetail(err); {
 	case sent && timedOut:
-		return ErrTimeout, ""
+		return "", ErrTimeout
 	case sent:
-		return ErrLost, ""
+		return "", ErrLost
 	case detail != "":
-		return ErrTLS, detail
+		return detail, ErrTLS
 	case handshakeFailed && !timedOut:
-		return ErrTLS, "the TLS handshake failed; TLS 1.2 or later is needed"
+		return "the TLS handshake failed; TLS 1.2 or later is needed", ErrTLS
 	}
-	return ErrUnreachable, connectionDetail(err, timedOut)
+	return connectionDetail(err, timedOut), ErrUnreachable
 }
 
 // tlsDetail returns what is wrong with the server's TLS, or "".

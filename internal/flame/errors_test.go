@@ -59,7 +59,7 @@ func TestDescribe(t *testing.T) {
 		{"anything when sent", errors.New(secret), true, false, ErrLost, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			reason, detail := transportReason(test.err, test.sent, test.failed)
+			detail, reason := transportReason(test.err, test.sent, test.failed)
 			if reason != test.reason || !strings.Contains(detail, test.detail) || test.detail == "" && detail != "" {
 				t.Errorf("got %v, %q; want %v, %q", reason, detail, test.reason, test.detail)
 			}

@@ -284,7 +284,7 @@ func TestNoHTTP(t *testing.T) {
 		endpoint := parse(t, "http://"+listener.Addr().String())
 		_, err = client.Open(t.Context(), endpoint, credentials)
 		var e *flame.Error
-		if !errors.As(err, &e) || !errors.Is(err, flame.ErrLost) || !(e.Lost > 0) || e.Attempts != 2 {
+		if !errors.As(err, &e) || !errors.Is(err, flame.ErrLost) || e.Lost == 0 || e.Attempts != 2 {
 			t.Errorf("%.30q: got %+v", answer, e)
 		}
 		if err := listener.Close(); err != nil {

@@ -57,7 +57,8 @@ func TestSecretsPrintRedacted(t *testing.T) {
 }
 
 func TestSecretsCompare(t *testing.T) {
-	if NewToken("a") != NewToken("a") || NewToken("a") == NewToken("b") {
+	a, again, b := NewToken("a"), NewToken("a"), NewToken("b")
+	if a != again || a == b {
 		t.Error("tokens do not compare by their text")
 	}
 	if NewToken("") != (Token{}) || !NewToken("").IsZero() || NewToken("").Reveal() != "" || NewToken("a").IsZero() {

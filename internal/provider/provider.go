@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Package provider is the Terraform provider for Flame Analytics: its schemas,
 // plans, states and diagnostics, and the server that Terraform starts. It is the
 // only package that knows Terraform. What happens to tokens is in package session.

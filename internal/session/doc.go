@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Package session holds what one run of Terraform knows about Flame sessions: who
 // holds which token, which accounts are opening or revoking sessions just now, and
 // what must still be revoked before the process exits. Every token that the

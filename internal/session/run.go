@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package session
 
 import (
@@ -111,6 +113,7 @@ func (r *Run) Check(ctx context.Context, held Held) (alive bool, err error) {
 // Revocation is the outcome of revoking a token.
 type Revocation int
 
+// The outcomes of a revocation that did not fail.
 const (
 	Revoked     Revocation = iota // Flame ended the session
 	AlreadyGone                   // Flame knew no such session any more

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Command chart draws the rows that internal/cmd/bench writes as JSON into an
 // SVG: for each command, the seconds by the number of sessions.
 //

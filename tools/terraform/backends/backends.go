@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Package backends stands in for the remote state backends of Terraform that
 // are not published as Go modules of the same version.
 package backends

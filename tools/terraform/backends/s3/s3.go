@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package s3
 
 import backends "github.com/hashicorp/terraform/internal/backend/remote-state"
