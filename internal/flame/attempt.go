@@ -3,6 +3,7 @@
 package flame
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,13 +13,12 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // maxBody is how much of a response is read, in bytes.
 const maxBody = 1 << 20
-
-var dialer = &net.Dialer{Timeout: 10 * time.Second}
 
 // call is a request to send, the same in each attempt.
 type call struct {
@@ -29,16 +29,17 @@ type call struct {
 	secrets  []string // besides the token: must not appear in anything kept from the response
 }
 
-// request returns the HTTP request of one attempt.
+// request returns the HTTP request of one attempt. It has a body that cannot be
+// read twice: otherwise the transport itself would repeat it, over HTTP/2 after a
+// stream was reset and over HTTP/1 after a stale connection (net/http:
+// http2shouldRetryRequest, persistConn.shouldRetryRequest).
 func (c *call) request(ctx context.Context, userAgent string) (*http.Request, error) {
-	var body io.Reader
-	if c.body != nil {
-		body = strings.NewReader(string(c.body))
-	}
+	body := io.NopCloser(bytes.NewReader(c.body))
 	request, err := http.NewRequestWithContext(ctx, c.op.Method(), c.op.url(c.endpoint).String(), body)
 	if err != nil {
 		return nil, err
 	}
+	request.ContentLength = int64(len(c.body))
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", userAgent)
 	if c.body != nil {
@@ -54,25 +55,42 @@ func (c *call) request(ctx context.Context, userAgent string) (*http.Request, er
 // without quotes, as in the samples on the vendor's page on authentication.
 func AuthorizationHeader(token Token) string { return "Token token=" + token.Reveal() }
 
-// send makes one attempt: one request, and its whole response.
+// send makes one attempt: one request on the wire, and its whole response.
 func (c *Client) send(ctx context.Context, call *call) (*answer, *Error) {
+	for {
+		answer, apiErr, stale := c.sendOnce(ctx, call)
+		if !stale || ctx.Err() != nil {
+			return answer, apiErr
+		}
+	}
+}
+
+// sendOnce is send, but may find that the connection was stale before anything was
+// written to it.
+func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error, stale bool) {
 	reqCtx, wire, cancel := c.follow(ctx, call)
 	defer cancel()
 	request, err := call.request(reqCtx, c.config.UserAgent)
 	if err != nil {
-		return nil, wire.failure(ctx, err)
+		return nil, wire.failure(ctx, err), false
 	}
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
-		return nil, wire.failure(ctx, err)
+		return nil, wire.failure(ctx, err), wire.reused && wire.unwritten()
 	}
 	defer response.Body.Close() //nolint:errcheck // it was only read
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		// The body is the connection, and does not end.
+		answer, apiErr := call.interpret(response, nil)
+		return answer, apiErr, false
+	}
 	// Read every body, refusals too: only then can the connection be reused.
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil && call.op == OpOpen && response.StatusCode/100 == 2 {
-		return nil, wire.failure(ctx, err)
+		return nil, wire.failure(ctx, err), false
 	}
-	return call.interpret(response, body)
+	answer, apiErr := call.interpret(response, body)
+	return answer, apiErr, false
 }
 
 // wire follows one request on its way. A POST that may have reached Flame must
@@ -82,8 +100,33 @@ type wire struct {
 	abort context.CancelFunc
 
 	mu              sync.Mutex
-	sent            bool // the request may have reached Flame
+	sent            bool         // the request may have reached Flame
+	reused          bool         // the request got a connection that had served another
+	conn            *countedConn // that got the request; nil over HTTP/2
+	written         int64        // bytes that had been written to conn before
 	handshakeFailed bool
+}
+
+// countedConn counts the bytes that are written to it.
+type countedConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+// Write implements net.Conn.
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+// dial makes the connections of the transport.
+func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.dialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{Conn: conn}, nil
 }
 
 // follow returns the context to send a request of call with, which ends by
@@ -120,10 +163,14 @@ func (w *wire) trace(ctx context.Context) *httptrace.ClientTrace {
 			}
 		},
 		// From here on, the request may reach Flame.
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(info httptrace.GotConnInfo) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.sent = true
+			w.reused = info.Reused
+			if w.conn = http1Conn(info.Conn); w.conn != nil {
+				w.written = w.conn.written.Load()
+			}
 		},
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
 			w.mu.Lock()
@@ -133,10 +180,44 @@ func (w *wire) trace(ctx context.Context) *httptrace.ClientTrace {
 	}
 }
 
-// failure returns the error of an attempt that got no whole response.
-func (w *wire) failure(ctx context.Context, err error) *Error {
+// unwritten reports whether no byte of the request was written. It is always false
+// over HTTP/2, whose connections other requests share.
+func (w *wire) unwritten() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.conn != nil && w.conn.written.Load() == w.written
+}
+
+// http1Conn returns the connection below one that speaks HTTP/1, or nil.
+func http1Conn(conn net.Conn) *countedConn {
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		if encrypted.ConnectionState().NegotiatedProtocol == "h2" {
+			return nil
+		}
+		conn = encrypted.NetConn()
+	}
+	counted, _ := conn.(*countedConn)
+	return counted
+}
+
+// sentUnlessRefused reports whether the request may have been carried out. It was
+// not if nothing of it was written, or if the server refused its stream or was going
+// away (RFC 9113, 8.7). net/http tells that in the error's text alone.
+func (w *wire) sentUnlessRefused(err error) bool {
+	if w.unwritten() || strings.Contains(err.Error(), "REFUSED_STREAM") || strings.Contains(err.Error(), "GOAWAY") {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent
+}
+
+// failure returns the error of an attempt that got no whole response.
+func (w *wire) failure(ctx context.Context, err error) *Error {
+	sent := w.sentUnlessRefused(err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent = sent
 	e := w.call.error(nil)
 	e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)
 	e.sent, e.cause = w.sent, ctx.Err()

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -53,6 +54,8 @@ type Client struct {
 	transport *http.Transport
 	throttle  throttle
 
+	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// tokenInBody has the endpoints that have shown that they want
 	// access_token in the body of DELETE.
 	tokenInBody sync.Map
@@ -66,14 +69,15 @@ func New(config Config) *Client {
 	if config.FirstBackoff == 0 {
 		config.FirstBackoff = 500 * time.Millisecond
 	}
-	c := &Client{config: config, transport: newTransport(config)}
+	c := &Client{config: config, dialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
+	c.transport = newTransport(config, c.dial)
 	if config.RequestsPerSecond > 0 {
 		c.throttle.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}
 	return c
 }
 
-func newTransport(config Config) *http.Transport {
+func newTransport(config Config, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		TLSClientConfig: &tls.Config{
@@ -81,7 +85,7 @@ func newTransport(config Config) *http.Transport {
 			RootCAs:            config.RootCAs,
 			InsecureSkipVerify: config.InsecureSkipVerify, //nolint:gosec // the user asks for it, and is warned
 		},
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    1024, // the default of 2 would close most connections after each request

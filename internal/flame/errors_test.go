@@ -73,7 +73,7 @@ func TestDescribe(t *testing.T) {
 // Through the client, a host that does not exist is no lost request.
 func TestUnknownHost(t *testing.T) {
 	inMemory(t, Config{MaxRetries: 2}, nil, func(t *testing.T, m *memory) {
-		m.client.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		m.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "flame.example", IsNotFound: true}}
 		}
 		r := m.call(m.Context(), OpOpen)

@@ -134,7 +134,7 @@ func TestCancelWhileDialing(t *testing.T) {
 	for _, op := range everyOperation {
 		t.Run(name(op), func(t *testing.T) {
 			inMemory(t, Config{MaxRetries: 5}, nil, func(t *testing.T, m *memory) {
-				m.client.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				m.client.dialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 					select { // no answer from the other side
 					case <-ctx.Done():
 					case <-m.closed:
@@ -237,7 +237,7 @@ func TestTimeoutWhileDialing(t *testing.T) {
 	for _, op := range everyOperation {
 		t.Run(name(op), func(t *testing.T) {
 			inMemory(t, Config{RequestTimeout: 5 * time.Second}, nil, func(t *testing.T, m *memory) {
-				m.client.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				m.client.dialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 					select {
 					case <-ctx.Done():
 					case <-m.closed:
@@ -260,7 +260,7 @@ func TestHangingTLSHandshake(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.endpoint = endpoint
-		m.client.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		m.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			go func() {
 				defer server.Close()
@@ -322,7 +322,7 @@ func TestEndlessBody(t *testing.T) {
 func TestStaleConnection(t *testing.T) {
 	inMemory(t, Config{}, nil, func(t *testing.T, m *memory) {
 		stale := &staleConn{}
-		m.client.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		m.client.dialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if stale.Conn != nil {
 				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 			}

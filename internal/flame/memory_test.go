@@ -58,7 +58,7 @@ func inMemory(t *testing.T, config Config, answer func(n int, w http.ResponseWri
 		}
 		m.client = New(config)
 		m.client.transport.Proxy = nil
-		m.client.transport.DialContext = m.dial
+		m.client.dialContext = m.dial
 		server := &http.Server{
 			ErrorLog: log.New(io.Discard, "", 0),
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
