@@ -83,3 +83,34 @@ func TestUnknownHost(t *testing.T) {
 		want(t, "lost a session", e.Lost > 0, false)
 	})
 }
+
+func TestStatusMeaning(t *testing.T) {
+	for status, want := range map[int]string{
+		401: "401 (wrong credentials or no session)",
+		403: "403 (administrators only)",
+		406: "406 (the format is not JSON)",
+		429: "429 (too many requests)",
+		503: "503 (down for maintenance)",
+		502: "502 (bad gateway)",
+		799: "799 (a status that HTTP does not know)",
+	} {
+		if got := StatusMeaning(status); got != want {
+			t.Errorf("%d: %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	for _, test := range []struct {
+		err  Error
+		want string
+	}{
+		{Error{Op: OpOpen, Host: "h:1", Path: "/v1/sessions", Reason: ErrUnauthorized, Status: 401}, "POST h:1/v1/sessions: not authorized: 401 (wrong credentials or no session)"},
+		{Error{Op: OpCheck, Host: "h", Path: "/organizations", Reason: ErrUnreachable, Detail: "connection refused"}, "GET h/organizations: no connection could be made: connection refused"},
+		{Error{Op: OpRevoke, Host: "h", Path: "/sessions", Reason: ErrTimeout}, "DELETE h/sessions: no whole answer arrived in time"},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}

@@ -173,7 +173,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-func TestRetryAfterTimeout(t *testing.T) {
+func TestTimeoutThenSuccess(t *testing.T) {
 	respond := func(n int, w http.ResponseWriter, r *http.Request) bool {
 		if n == 2 {
 			writePartialSession(w)
