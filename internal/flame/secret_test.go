@@ -57,7 +57,8 @@ func TestSecretsPrintRedacted(t *testing.T) {
 }
 
 func TestSecretsCompare(t *testing.T) {
-	if NewToken("a") != NewToken("a") || NewToken("a") == NewToken("b") {
+	a, sameText, otherText := NewToken("a"), NewToken("a"), NewToken("b")
+	if a != sameText || a == otherText {
 		t.Error("tokens do not compare by text")
 	}
 	if NewToken("") != (Token{}) || !NewToken("").IsZero() || NewToken("").Reveal() != "" || NewToken("a").IsZero() {
