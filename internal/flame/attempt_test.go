@@ -144,7 +144,7 @@ func TestObservedErrorDoesNotChange(t *testing.T) {
 		Observe: func(_ context.Context, attempt flame.Attempt) {
 			var e *flame.Error
 			if !errors.As(attempt.Err, &e) || e.Attempts != attempt.Number {
-				t.Errorf("observed %+v", attempt)
+				t.Errorf("observed the attempt %+v", attempt)
 			}
 			readers.Go(func() { _ = fmt.Sprintf("%+v", *e) }) // for the race detector
 		},

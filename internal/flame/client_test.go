@@ -56,13 +56,13 @@ func TestSession(t *testing.T) {
 
 			for range 2 {
 				if alive, err := h.client.Check(t.Context(), h.endpoint, session.Token); !alive || err != nil {
-					t.Errorf("check: %v, %v", alive, err)
+					t.Errorf("check: alive is %v, error %v", alive, err)
 				}
 			}
 			h.wantLive(session.Token.Reveal())
 
 			if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, session.Token); alreadyGone || err != nil {
-				t.Errorf("revoke: %v, %v", alreadyGone, err)
+				t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 			}
 			h.wantLive()
 			h.wantCount(flame.OpOpen, 1)
@@ -70,10 +70,10 @@ func TestSession(t *testing.T) {
 			h.wantCount(flame.OpRevoke, test.requests)
 
 			if alive, err := h.client.Check(t.Context(), h.endpoint, session.Token); alive || err != nil {
-				t.Errorf("check of a revoked token: %v, %v", alive, err)
+				t.Errorf("check of a revoked token: alive is %v, error %v", alive, err)
 			}
 			if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, session.Token); !alreadyGone || err != nil {
-				t.Errorf("revoke of a revoked token: %v, %v", alreadyGone, err)
+				t.Errorf("revoke of a revoked token: alreadyGone is %v, error %v", alreadyGone, err)
 			}
 		})
 	}
@@ -86,10 +86,10 @@ func TestSharedToken(t *testing.T) {
 		t.Fatal("the sessions have different tokens")
 	}
 	if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, first.Token); alreadyGone || err != nil {
-		t.Errorf("revoke: %v, %v", alreadyGone, err)
+		t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 	}
 	if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, second.Token); !alreadyGone || err != nil {
-		t.Errorf("second revoke: %v, %v", alreadyGone, err)
+		t.Errorf("second revoke: alreadyGone is %v, error %v", alreadyGone, err)
 	}
 	h.wantLive()
 }
@@ -161,7 +161,7 @@ func testStatus(t *testing.T, op flame.Operation, status, maxRetries int) {
 	}
 	for _, attempt := range attempts {
 		if attempt.Status != status || attempt.RequestID != "req-1" || attempt.Err == nil {
-			t.Errorf("observed %+v", attempt)
+			t.Errorf("observed the attempt %+v", attempt)
 		}
 	}
 
@@ -242,7 +242,7 @@ func TestTokenStatuses(t *testing.T) {
 	}
 }
 
-// The client sends the token in the body from then on only if that helped.
+// The client keeps sending the token in the body only if that made a request succeed.
 func TestAccessTokenWithoutEffect(t *testing.T) {
 	h := start(t, flametest.Config{}, flame.Config{})
 	first, second := h.open(), h.open()

@@ -33,10 +33,10 @@ func (h *harness) callInParallel(goroutines, rounds int) {
 					return
 				}
 				if alive, err := h.client.Check(h.Context(), h.endpoint, session.Token); !alive || err != nil {
-					h.Errorf("check: %v, %v", alive, err)
+					h.Errorf("check: alive is %v, error %v", alive, err)
 				}
 				if alreadyGone, err := h.client.Revoke(h.Context(), h.endpoint, session.Token); alreadyGone || err != nil {
-					h.Errorf("revoke: %v, %v", alreadyGone, err)
+					h.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 				}
 			}
 		})
@@ -187,7 +187,7 @@ func TestSeveralHosts(t *testing.T) {
 		}
 		server.wantLive(session.Token.Reveal())
 		if alreadyGone, err := h.client.Revoke(context.Background(), server.endpoint, session.Token); alreadyGone || err != nil {
-			t.Errorf("revoke: %v, %v", alreadyGone, err)
+			t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 		}
 	}
 }

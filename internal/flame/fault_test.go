@@ -117,10 +117,10 @@ func TestLostCheckAndRevoke(t *testing.T) {
 				h.Script(flametest.OpCheck, test.fault)
 				h.Script(flametest.OpRevoke, test.fault)
 				if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
-					t.Errorf("check: %v, %v", alive, err)
+					t.Errorf("check: alive is %v, error %v", alive, err)
 				}
 				if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); alreadyGone != test.alreadyGone || err != nil {
-					t.Errorf("revoke: %v, %v", alreadyGone, err)
+					t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 				}
 				h.wantLive()
 			})
@@ -132,10 +132,10 @@ func TestLostCheckAndRevoke(t *testing.T) {
 			h.Always(flametest.OpCheck, &flametest.Fault{Cut: true, CarryOut: true})
 			h.Always(flametest.OpRevoke, &flametest.Fault{Cut: true, CarryOut: true})
 			if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
-				t.Errorf("check: %v, %v", alive, err)
+				t.Errorf("check: alive is %v, error %v", alive, err)
 			}
 			if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); alreadyGone || err != nil {
-				t.Errorf("revoke: %v, %v", alreadyGone, err)
+				t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 			}
 			h.wantLive()
 		})

@@ -267,7 +267,7 @@ func TestEndlessBody(t *testing.T) {
 					}
 					synctest.Wait()
 					if n := written.Load(); n > 2<<20 {
-						t.Errorf("the client read %d bytes", n)
+						t.Errorf("the client read %d bytes, want at most 2 MiB", n)
 					}
 				})
 			})

@@ -246,7 +246,7 @@ func FuzzParseSession(f *testing.F) {
 		case session.Token.Reveal() != want:
 			t.Fatalf("the token %q was parsed as %q, %v", want, session.Token.Reveal(), err)
 		case (NewToken(want).Validate() == nil) != (err == nil):
-			t.Fatalf("the token is %q; got %v", want, err)
+			t.Fatalf("the token %q: got the error %v", want, err)
 		}
 	})
 }
