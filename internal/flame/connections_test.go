@@ -18,14 +18,14 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-// atOnce runs several goroutines that each open, check and revoke sessions.
-func (h *harness) atOnce(goroutines, rounds int) {
+// callInParallel opens, checks and revokes sessions in several goroutines.
+func (h *harness) callInParallel(goroutines, rounds int) {
 	h.Helper()
 	var all sync.WaitGroup
-	begin := make(chan struct{})
+	start := make(chan struct{})
 	for range goroutines {
 		all.Go(func() {
-			<-begin
+			<-start
 			for range rounds {
 				session, err := h.client.Open(h.Context(), h.endpoint, credentials)
 				if err != nil {
@@ -33,21 +33,21 @@ func (h *harness) atOnce(goroutines, rounds int) {
 					return
 				}
 				if alive, err := h.client.Check(h.Context(), h.endpoint, session.Token); !alive || err != nil {
-					h.Errorf("check: %v, %v", alive, err)
+					h.Errorf("check: alive is %v, error %v", alive, err)
 				}
-				if gone, err := h.client.Revoke(h.Context(), h.endpoint, session.Token); gone || err != nil {
-					h.Errorf("revoke: %v, %v", gone, err)
+				if alreadyGone, err := h.client.Revoke(h.Context(), h.endpoint, session.Token); alreadyGone || err != nil {
+					h.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 				}
 			}
 		})
 	}
-	close(begin)
+	close(start)
 	all.Wait()
 	h.wantLive()
 }
 
 // However few streams a server allows on one HTTP/2 connection, no call waits for
-// another: here, the server answers none before all have arrived.
+// another. This server responds to none before all have arrived.
 func TestHTTP2StreamLimit(t *testing.T) {
 	for limit, calls := range map[int]int{1: 4, 2: 12, 128: 200} {
 		t.Run(fmt.Sprintf("%d streams, %d calls", limit, calls), func(t *testing.T) {
@@ -55,20 +55,20 @@ func TestHTTP2StreamLimit(t *testing.T) {
 			arrived.Add(calls)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.ProtoMajor != 2 {
-					t.Errorf("a request came over %s", r.Proto)
+					t.Errorf("a request used %s, want HTTP/2", r.Proto)
 				}
 				arrived.Done()
 				arrived.Wait()
 				_, _ = io.WriteString(w, `{"auth_token":"tok"}`)
 			}))
 			server.EnableHTTP2 = true
-			server.Config.ErrorLog = log.New(io.Discard, "", 0) // the transport drops connections that it no longer needs
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // the transport closes connections that it does not need
 			server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: limit}
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			roots := x509.NewCertPool()
 			roots.AddCert(server.Certificate())
-			client, seen := newClient(t, flame.Config{RootCAs: roots, MaxRetries: flame.DefaultMaxRetries})
+			client, attempts := newClient(t, flame.Config{RootCAs: roots, MaxRetries: flame.DefaultMaxRetries})
 
 			var all sync.WaitGroup
 			for range calls {
@@ -80,35 +80,33 @@ func TestHTTP2StreamLimit(t *testing.T) {
 				})
 			}
 			all.Wait()
-			// Streams beyond the limit are refused until the client knows it.
-			if n := len(seen.list()); n < calls {
+			// The server refuses streams beyond the limit until the client knows it.
+			if n := len(attempts.list()); n < calls {
 				t.Errorf("%d attempts, want %d or more", n, calls)
 			}
 		})
 	}
 }
 
-// Refusals leave their connection usable.
-func TestConnectionSurvivesRefusals(t *testing.T) {
+func TestRefusalsKeepConnection(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 3})
 		for _, status := range []int{302, 400, 401, 403, 429, 500, 503} {
-			for _, op := range operations {
+			for _, op := range allOperations {
 				h.Script(fakeOp[op], flametest.Fault{Status: status, Body: "<html>maintenance</html>"})
 				_ = h.call(t.Context(), op, "tok")
 			}
 		}
-		// A transport may dial once more than it needs to.
+		// The transport may dial a connection more than it needs.
 		if n := h.Connections(); n > 3 {
 			t.Errorf("TLS %v: %d connections for %d requests", encrypted, n, len(h.Journal()))
 		}
 	}
 }
 
-// A request that hangs holds none of the others up.
 func TestHangingRequestBlocksNoOther(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
-		for _, first := range operations {
+		for _, first := range allOperations {
 			t.Run(fmt.Sprintf("%s, TLS %v", methods[first], encrypted), func(t *testing.T) {
 				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{})
 				h.Script(fakeOp[first], flametest.Fault{Hang: true})
@@ -117,10 +115,10 @@ func TestHangingRequestBlocksNoOther(t *testing.T) {
 				if err := h.Await(t.Context(), fakeOp[first], 1); err != nil {
 					t.Fatal(err)
 				}
-				h.atOnce(5, 5)
+				h.callInParallel(5, 5)
 				select {
 				case err := <-ended:
-					t.Errorf("the first request did not hang: %v", err)
+					t.Errorf("the hanging request ended: %v", err)
 				default:
 				}
 				h.Release()
@@ -132,7 +130,6 @@ func TestHangingRequestBlocksNoOther(t *testing.T) {
 	}
 }
 
-// One that was lost is replaced.
 func TestLostConnectionIsReplaced(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 3})
@@ -140,17 +137,17 @@ func TestLostConnectionIsReplaced(t *testing.T) {
 			h.Script(flametest.OpOpen, flametest.Fault{Drop: true})
 			session := h.open()
 			if session.Lost != 1 {
-				t.Errorf("TLS %v: %d lost, want 1", encrypted, session.Lost)
+				t.Errorf("TLS %v: %d lost sessions, want 1", encrypted, session.Lost)
 			}
 			h.Revoke(session.Token.Reveal())
 		}
-		h.atOnce(5, 2)
+		h.callInParallel(5, 2)
 	}
 }
 
-// A connection that takes no more requests holds up none that come after it,
-// also where one of its own still hangs.
-func TestConnectionThatTakesNoMore(t *testing.T) {
+// A connection that the server closes gracefully delays no later request, even
+// while one of its own requests hangs.
+func TestGracefulCloseOfConnection(t *testing.T) {
 	h := start(t, flametest.Config{TLS: true}, flame.Config{RequestTimeout: 3 * time.Second})
 	token := h.open().Token.Reveal()
 	h.Script(flametest.OpOpen, flametest.Fault{Hang: true})
@@ -159,7 +156,7 @@ func TestConnectionThatTakesNoMore(t *testing.T) {
 	if err := h.Await(t.Context(), flametest.OpOpen, 2); err != nil {
 		t.Fatal(err)
 	}
-	// Over HTTP/2, the fake then announces that the connection is to end.
+	// Over HTTP/2, this makes the fake send GOAWAY.
 	h.Script(flametest.OpCheck, flametest.Fault{Header: http.Header{"Connection": {"close"}}})
 	for range 3 {
 		if err := h.call(t.Context(), flame.OpCheck, token); err != nil {
@@ -172,17 +169,16 @@ func TestConnectionThatTakesNoMore(t *testing.T) {
 	}
 }
 
-// A connection in the clear is of no use to https, and must not be waited for.
-func TestOneHostInTwoSchemes(t *testing.T) {
+// A call over https must not reuse or wait for a connection over plain http.
+func TestHTTPConnectionIsNotUsedForHTTPS(t *testing.T) {
 	h := start(t, flametest.Config{}, flame.Config{RequestTimeout: 3 * time.Second})
 	h.open() // leaves an idle connection
 	h.endpoint = parse(t, strings.Replace(h.URL(), "http:", "https:", 1))
 	if err := h.call(t.Context(), flame.OpOpen, ""); !errors.Is(err, flame.ErrTLS) {
-		t.Errorf("got %v, want that the server does not answer in TLS", err)
+		t.Errorf("got %v, want %v", err, flame.ErrTLS)
 	}
 }
 
-// A client may talk to several hosts.
 func TestSeveralHosts(t *testing.T) {
 	h := start(t, flametest.Config{}, flame.Config{InsecureSkipVerify: true})
 	other := start(t, flametest.Config{TLS: true, Version: 2}, flame.Config{})
@@ -192,8 +188,8 @@ func TestSeveralHosts(t *testing.T) {
 			t.Fatal(err)
 		}
 		server.wantLive(session.Token.Reveal())
-		if gone, err := h.client.Revoke(context.Background(), server.endpoint, session.Token); gone || err != nil {
-			t.Errorf("revoke: %v, %v", gone, err)
+		if alreadyGone, err := h.client.Revoke(context.Background(), server.endpoint, session.Token); alreadyGone || err != nil {
+			t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 		}
 	}
 }

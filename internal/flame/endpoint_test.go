@@ -13,7 +13,7 @@ func TestParseEndpoint(t *testing.T) {
 		{"http://pull.flameanalytics.dev:4003/api/v1", "http://pull.flameanalytics.dev:4003/api/v1"},
 		{"https://api.flameanalytics.com/v2", "https://api.flameanalytics.com/v2"},
 		{"HTTPS://API.FlameAnalytics.COM/v2", "https://api.flameanalytics.com/v2"},
-		{"https://h.example/API/V1", "https://h.example/API/V1"}, // only the host is the same in other case
+		{"https://h.example/API/V1", "https://h.example/API/V1"}, // only the host ignores case
 		{"https://h.example", "https://h.example"},
 		{"https://h.example/", "https://h.example"},
 		{"https://h.example/v1/", "https://h.example/v1"},
@@ -42,11 +42,11 @@ func TestParseEndpoint(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", test.in, got, test.want)
 		}
 		if endpoint.IsZero() {
-			t.Errorf("%s: is zero", test.in)
+			t.Errorf("%s: the endpoint is zero", test.in)
 		}
-		again, err := flame.ParseEndpoint(endpoint.String())
-		if err != nil || again.String() != endpoint.String() {
-			t.Errorf("%s: the normal spelling %s is read as %s, %v", test.in, endpoint, again, err)
+		reparsed, err := flame.ParseEndpoint(endpoint.String())
+		if err != nil || reparsed.String() != endpoint.String() {
+			t.Errorf("%s: the normalized URL %s is parsed as %s, %v", test.in, endpoint, reparsed, err)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func TestParseEndpointErrors(t *testing.T) {
 			t.Errorf("%q: the error repeats the value: %q", test.in, err)
 		}
 		if !endpoint.IsZero() || endpoint.String() != "" {
-			t.Errorf("%q: an endpoint beside the error", test.in)
+			t.Errorf("%q: got an endpoint with the error", test.in)
 		}
 	}
 }
@@ -119,6 +119,6 @@ func TestEndpointPlaintext(t *testing.T) {
 		}
 	}
 	if (flame.Endpoint{}).Plaintext() {
-		t.Error("no endpoint at all is exposed")
+		t.Error("the zero endpoint is plaintext")
 	}
 }

@@ -16,20 +16,20 @@ import (
 	"testing"
 )
 
-// What a transport's error says is told in words of our own.
-func TestDescribe(t *testing.T) {
+// Details are in this package's own words, because a transport's error may hold secrets.
+func TestTransportReason(t *testing.T) {
 	const secret = "s3cret"
 	dial := func(err error) error {
 		return &url.Error{Op: "Post", URL: "http://" + secret + "@h", Err: &net.OpError{Op: "dial", Net: "tcp", Err: err}}
 	}
 	verification := func(err error) error { return &tls.CertificateVerificationError{Err: err} }
 	for _, test := range []struct {
-		name   string
-		err    error
-		sent   bool
-		failed bool // the handshake
-		reason error
-		detail string
+		name            string
+		err             error
+		sent            bool
+		handshakeFailed bool
+		reason          error
+		detail          string
 	}{
 		{"unknown host", dial(&net.DNSError{Err: secret, Name: secret, IsNotFound: true}), false, false, ErrUnreachable, "does not exist"},
 		{"no name server", dial(&net.DNSError{Err: secret, Name: secret, IsTemporary: true}), false, false, ErrUnreachable, "could not be looked up"},
@@ -41,45 +41,76 @@ func TestDescribe(t *testing.T) {
 		{"slow", dial(os.ErrDeadlineExceeded), false, false, ErrUnreachable, "too long"},
 		{"slow handshake", context.DeadlineExceeded, false, true, ErrUnreachable, "too long"},
 		{"proxy", &net.OpError{Op: "proxyconnect", Err: errors.New(secret)}, false, false, ErrUnreachable, "proxy"},
-		{"anything", errors.New(secret), false, false, ErrUnreachable, ""},
+		{"any other error", errors.New(secret), false, false, ErrUnreachable, ""},
 
 		{"unknown authority", verification(x509.UnknownAuthorityError{}), false, true, ErrTLS, "not trusted"},
-		{"another name", verification(x509.HostnameError{Certificate: &x509.Certificate{}, Host: secret}), false, true, ErrTLS, "another host name"},
+		{"other host name", verification(x509.HostnameError{Certificate: &x509.Certificate{}, Host: secret}), false, true, ErrTLS, "another host name"},
 		{"expired", verification(x509.CertificateInvalidError{Reason: x509.Expired, Detail: secret}), false, true, ErrTLS, "expired"},
-		{"unfit", verification(x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign, Detail: secret}), false, true, ErrTLS, "does not verify"},
+		{"not authorized to sign", verification(x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign, Detail: secret}), false, true, ErrTLS, "does not verify"},
 		{"unverified", verification(errors.New(secret)), false, true, ErrTLS, "does not verify"},
-		{"no TLS", tls.RecordHeaderError{Msg: secret}, false, true, ErrTLS, "plain http"},
+		{"no TLS record", tls.RecordHeaderError{Msg: secret}, false, true, ErrTLS, "plain http"},
 		{"plain HTTP", fmt.Errorf("%s: %w", secret, http.ErrSchemeMismatch), false, true, ErrTLS, "plain http"},
 		{"alert", &net.OpError{Op: "remote error", Err: tls.AlertError(70)}, false, true, ErrTLS, "TLS 1.2"},
 
 		{"lost", io.ErrUnexpectedEOF, true, false, ErrLost, ""},
-		{"reset when sent", dial(syscall.ECONNRESET), true, false, ErrLost, ""},
-		{"slow answer", context.DeadlineExceeded, true, false, ErrTimeout, ""},
+		{"reset after sending", dial(syscall.ECONNRESET), true, false, ErrLost, ""},
+		{"slow response", context.DeadlineExceeded, true, false, ErrTimeout, ""},
 		{"slow read", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true, false, ErrTimeout, ""},
-		{"anything when sent", errors.New(secret), true, false, ErrLost, ""},
+		{"any other error after sending", errors.New(secret), true, false, ErrLost, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			detail, reason := transportReason(test.err, test.sent, test.failed)
+			detail, reason := transportReason(test.err, test.sent, test.handshakeFailed)
 			if reason != test.reason || !strings.Contains(detail, test.detail) || test.detail == "" && detail != "" {
 				t.Errorf("got %v, %q; want %v, %q", reason, detail, test.reason, test.detail)
 			}
 			if strings.Contains(detail, secret) {
-				t.Errorf("the error's own words are told: %q", detail)
+				t.Errorf("the detail repeats the error's text: %q", detail)
 			}
 		})
 	}
 }
 
-// Through the client, a host that does not exist is no lost request.
+// A request to a host that does not exist was not sent.
 func TestUnknownHost(t *testing.T) {
-	inMemory(t, Config{MaxRetries: 2}, nil, func(t *testing.T, m *memory) {
-		m.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
+	runInBubble(t, Config{MaxRetries: 2}, nil, func(t *testing.T, b *bubble) {
+		b.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "flame.example", IsNotFound: true}}
 		}
-		r := m.call(m.Context(), OpOpen)
-		want(t, "reason", r.failed(t).Reason, ErrUnreachable)
-		want(t, "detail", r.failed(t).Detail, "the host name does not exist")
-		want(t, "tries", r.failed(t).Attempts, 3)
-		want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
+		e := b.call(t.Context(), OpOpen).failure(t)
+		want(t, "reason", e.Reason, ErrUnreachable)
+		want(t, "detail", e.Detail, "the host name does not exist")
+		want(t, "attempts", e.Attempts, 3)
+		want(t, "lost a session", e.Lost > 0, false)
 	})
+}
+
+func TestStatusMeaning(t *testing.T) {
+	for status, want := range map[int]string{
+		401: "401 (wrong credentials or no session)",
+		403: "403 (administrators only)",
+		406: "406 (the format is not JSON)",
+		429: "429 (too many requests)",
+		503: "503 (down for maintenance)",
+		502: "502 (bad gateway)",
+		799: "799 (a status that HTTP does not know)",
+	} {
+		if got := StatusMeaning(status); got != want {
+			t.Errorf("%d: %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	for _, test := range []struct {
+		err  Error
+		want string
+	}{
+		{Error{Op: OpOpen, Host: "h:1", Path: "/v1/sessions", Reason: ErrUnauthorized, Status: 401}, "POST h:1/v1/sessions: not authorized: 401 (wrong credentials or no session)"},
+		{Error{Op: OpCheck, Host: "h", Path: "/organizations", Reason: ErrUnreachable, Detail: "connection refused"}, "GET h/organizations: no connection could be made: connection refused"},
+		{Error{Op: OpRevoke, Host: "h", Path: "/sessions", Reason: ErrTimeout}, "DELETE h/sessions: no whole answer arrived in time"},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
 }

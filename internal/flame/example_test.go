@@ -56,9 +56,9 @@ func ExampleError() {
 	defer client.CloseIdleConnections()
 
 	_, err = client.Open(context.Background(), endpoint, flame.Credentials{User: flametest.User, Password: flame.NewPassword("wrong")})
-	var failed *flame.Error
-	if errors.Is(err, flame.ErrUnauthorized) && errors.As(err, &failed) {
-		fmt.Println(failed.Op.Method(), flame.StatusMeaning(failed.Status))
+	var apiErr *flame.Error
+	if errors.Is(err, flame.ErrUnauthorized) && errors.As(err, &apiErr) {
+		fmt.Println(apiErr.Op.Method(), flame.StatusMeaning(apiErr.Status))
 	}
 	// Output: POST 401 (wrong credentials or no session)
 }

@@ -14,14 +14,8 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-// What becomes of a POST whose answer does not arrive.
 func TestLostOpen(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		fault flametest.Fault
-		live  int  // left by the failed try
-		lost  bool // whether a session may have been opened
-	}{
+	for _, test := range []lostOpen{
 		{"dropped before", flametest.Fault{Drop: true}, 0, true},
 		{"dropped after", flametest.Fault{Drop: true, CarryOut: true}, 1, true},
 		{"cut", flametest.Fault{Cut: true, CarryOut: true}, 1, true},
@@ -40,61 +34,76 @@ func TestLostOpen(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{MaxRetries: 2})
-				h.Script(flametest.OpOpen, test.fault, test.fault)
-				session := h.open()
-				lost := 0
-				if test.lost {
-					lost = 2
-				}
-				if session.Lost != lost {
-					t.Errorf("%d lost, want %d", session.Lost, lost)
-				}
-				if n := len(h.Live()); n != 2*test.live+1 {
-					t.Errorf("%d tokens live, want %d", n, 2*test.live+1)
-				}
-				h.wantCount(flame.OpOpen, 3)
-
-				// The lost ones of one call are not counted in the next.
-				if session := h.open(); session.Lost != 0 {
-					t.Errorf("%d lost in the next call", session.Lost)
-				}
-				if test.fault.Status == 429 {
-					return
-				}
-
-				h.Reset()
-				h.Always(flametest.OpOpen, &test.fault)
-				err := h.call(t.Context(), flame.OpOpen, "")
-				var e *flame.Error
-				if !errors.As(err, &e) {
-					t.Fatalf("got %v, want an Error", err)
-				}
-				if (e.Lost > 0) != test.lost || e.Attempts != 3 {
-					t.Errorf("got %+v", *e)
-				}
-				if test.fault.Status == 0 && (!errors.Is(err, flame.ErrLost) || e.Status != 0) {
-					t.Errorf("got %+v, want %v", *e, flame.ErrLost)
-				}
-				h.wantCount(flame.OpOpen, 3)
-
-				// A later refusal does not make up for what was lost.
-				h.Reset()
-				h.Script(flametest.OpOpen, test.fault, flametest.Fault{Status: 401})
-				if err := h.call(t.Context(), flame.OpOpen, ""); !errors.As(err, &e) || (e.Lost > 0) != test.lost || e.Status != 401 {
-					t.Errorf("got %v, may have opened a session: %v", err, (e.Lost > 0))
+				test.thenSuccess(t, h)
+				if test.fault.Status != 429 { // a client retries that without limit
+					test.always(t, h)
+					test.thenRefusal(t, h)
 				}
 			})
 		}
 	}
 }
 
-// GET and DELETE that were lost are sent again.
+// lostOpen is a fault after which the client may not know of a session.
+type lostOpen struct {
+	name  string
+	fault flametest.Fault
+	live  int  // sessions that a failed attempt leaves
+	lost  bool // an attempt counts as a lost session
+}
+
+func (test *lostOpen) thenSuccess(t *testing.T, h *harness) {
+	t.Helper()
+	h.Script(flametest.OpOpen, test.fault, test.fault)
+	session := h.open()
+	lost := 0
+	if test.lost {
+		lost = 2
+	}
+	if session.Lost != lost {
+		t.Errorf("%d lost sessions, want %d", session.Lost, lost)
+	}
+	if n := len(h.Live()); n != 2*test.live+1 {
+		t.Errorf("%d tokens are live, want %d", n, 2*test.live+1)
+	}
+	h.wantCount(flame.OpOpen, 3)
+	if next := h.open(); next.Lost != 0 {
+		t.Errorf("%d lost sessions in the next call, want 0", next.Lost)
+	}
+}
+
+func (test *lostOpen) always(t *testing.T, h *harness) {
+	t.Helper()
+	h.Reset()
+	h.Always(flametest.OpOpen, &test.fault)
+	e := asError(t, h.call(t.Context(), flame.OpOpen, ""))
+	if (e.Lost > 0) != test.lost || e.Attempts != 3 {
+		t.Errorf("got %+v", *e)
+	}
+	if test.fault.Status == 0 && (!errors.Is(e, flame.ErrLost) || e.Status != 0) {
+		t.Errorf("got %+v, want %v", *e, flame.ErrLost)
+	}
+	h.wantCount(flame.OpOpen, 3)
+}
+
+// thenRefusal shows that a refused retry does not hide the lost session.
+func (test *lostOpen) thenRefusal(t *testing.T, h *harness) {
+	t.Helper()
+	h.Reset()
+	h.Script(flametest.OpOpen, test.fault, flametest.Fault{Status: 401})
+	e := asError(t, h.call(t.Context(), flame.OpOpen, ""))
+	if (e.Lost > 0) != test.lost || e.Status != 401 {
+		t.Errorf("got %+v", *e)
+	}
+}
+
+// Lost GET and DELETE requests are retried.
 func TestLostCheckAndRevoke(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		for _, test := range []struct {
-			name  string
-			fault flametest.Fault
-			gone  bool // what the DELETE after it learns
+			name        string
+			fault       flametest.Fault
+			alreadyGone bool // found by the retried DELETE
 		}{
 			{"dropped before", flametest.Fault{Drop: true}, false},
 			{"dropped after", flametest.Fault{Drop: true, CarryOut: true}, true},
@@ -108,32 +117,32 @@ func TestLostCheckAndRevoke(t *testing.T) {
 				h.Script(flametest.OpCheck, test.fault)
 				h.Script(flametest.OpRevoke, test.fault)
 				if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
-					t.Errorf("check: %v, %v", alive, err)
+					t.Errorf("check: alive is %v, error %v", alive, err)
 				}
-				if gone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); gone != test.gone || err != nil {
-					t.Errorf("revoke: %v, %v", gone, err)
+				if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); alreadyGone != test.alreadyGone || err != nil {
+					t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 				}
 				h.wantLive()
 			})
 		}
 		t.Run(fmt.Sprintf("cut, TLS %v", encrypted), func(t *testing.T) {
-			// The status has arrived, and says all that matters.
+			// The status has arrived, and the body does not matter.
 			h := start(t, flametest.Config{TLS: encrypted}, flame.Config{})
 			token := h.open().Token.Reveal()
 			h.Always(flametest.OpCheck, &flametest.Fault{Cut: true, CarryOut: true})
 			h.Always(flametest.OpRevoke, &flametest.Fault{Cut: true, CarryOut: true})
 			if alive, err := h.client.Check(t.Context(), h.endpoint, flame.NewToken(token)); !alive || err != nil {
-				t.Errorf("check: %v, %v", alive, err)
+				t.Errorf("check: alive is %v, error %v", alive, err)
 			}
-			if gone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); gone || err != nil {
-				t.Errorf("revoke: %v, %v", gone, err)
+			if alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, flame.NewToken(token)); alreadyGone || err != nil {
+				t.Errorf("revoke: alreadyGone is %v, error %v", alreadyGone, err)
 			}
 			h.wantLive()
 		})
 	}
 }
 
-// A try for which no connection was made is tried again, and lost nothing.
+// A failed connection is retried, and loses no session.
 func TestUnreachable(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -165,27 +174,23 @@ func TestUnreachable(t *testing.T) {
 		{"TLS 1.1, no verification", old.URL(), flame.Config{InsecureSkipVerify: true}, flame.ErrTLS, "TLS 1.2"},
 		{"plain server", strings.Replace(plain, "http:", "https:", 1), flame.Config{}, flame.ErrTLS, "plain http"},
 	} {
-		for _, op := range operations {
+		for _, op := range allOperations {
 			t.Run(methods[op]+" "+test.name, func(t *testing.T) {
 				test.config.MaxRetries = 2
-				client, seen := newClient(t, test.config)
+				client, observed := newClient(t, test.config)
 				h := &harness{T: t, client: client, endpoint: parse(t, test.url)}
-				err := h.call(t.Context(), op, "tok")
-				var e *flame.Error
-				if !errors.As(err, &e) {
-					t.Fatalf("got %v, want an Error", err)
-				}
-				if !errors.Is(err, test.reason) || !strings.Contains(e.Detail, test.detail) || e.Status != 0 || (e.Lost > 0) || e.DeadlineExceeded {
+				e := asError(t, h.call(t.Context(), op, "tok"))
+				if !errors.Is(e, test.reason) || !strings.Contains(e.Detail, test.detail) || e.Status != 0 || e.Lost > 0 || e.DeadlineExceeded {
 					t.Errorf("got %+v", *e)
 				}
-				if n := len(seen.list()); e.Attempts != 3 || n != 3 {
-					t.Errorf("%d tries, %d observed; want 3", e.Attempts, n)
+				if n := len(observed.list()); e.Attempts != 3 || n != 3 {
+					t.Errorf("%d attempts, %d observed; want 3", e.Attempts, n)
 				}
 			})
 		}
 	}
 	if n := len(encrypted.Journal()) + len(old.Journal()); n != 0 {
-		t.Errorf("%d requests arrived without TLS that is fit", n)
+		t.Errorf("%d requests arrived without trusted TLS", n)
 	}
 }
 
@@ -198,7 +203,7 @@ func TestTLS(t *testing.T) {
 			h := start(t, flametest.Config{TLS: true}, config)
 			h.wantLive(h.open().Token.Reveal())
 			if proto := h.Journal()[0].Proto; proto != "HTTP/2.0" {
-				t.Errorf("spoke %s", proto)
+				t.Errorf("the request used %s, want HTTP/2.0", proto)
 			}
 		})
 	}
@@ -208,7 +213,7 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// A redirect is not followed, and only scheme and host of its target are told.
+// The client does not follow redirects. Its error has only scheme and host of the target.
 func TestRedirects(t *testing.T) {
 	elsewhere := start(t, flametest.Config{}, flame.Config{})
 	host := strings.TrimSuffix(strings.TrimPrefix(elsewhere.URL(), "http://"), "/api/v1")
@@ -235,7 +240,7 @@ func TestRedirects(t *testing.T) {
 	} {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			h := start(t, flametest.Config{}, flame.Config{MaxRetries: 5})
-			for _, op := range operations {
+			for _, op := range allOperations {
 				h.Always(fakeOp[op], &flametest.Fault{Status: status, Header: http.Header{"Location": {test.location}}})
 				var err error
 				switch op {
@@ -244,22 +249,22 @@ func TestRedirects(t *testing.T) {
 				default:
 					err = h.call(t.Context(), op, secret)
 				}
-				var e *flame.Error
-				if !errors.As(err, &e) || !errors.Is(err, flame.ErrRedirect) || e.Status != status || e.Target != test.want {
-					t.Errorf("%s, %d to %q: got %+v, want target %q", methods[op], status, test.location, e, test.want)
+				e := asError(t, err)
+				if !errors.Is(err, flame.ErrRedirect) || e.Status != status || e.Target != test.want {
+					t.Errorf("%s, %d to %q: got %+v, want target %q", methods[op], status, test.location, *e, test.want)
 				}
 				h.wantCount(op, 1)
 			}
 		}
 	}
 	if n := len(elsewhere.Journal()); n != 0 {
-		t.Errorf("%d requests followed", n)
+		t.Errorf("%d redirects were followed", n)
 	}
 }
 
-// Answers that are no HTTP are lost ones.
-func TestNoHTTP(t *testing.T) {
-	for _, answer := range []string{
+// A response that is not HTTP counts as lost.
+func TestResponseIsNotHTTP(t *testing.T) {
+	for _, response := range []string{
 		"220 mail.example ESMTP\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nbroken header\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 1000)+"\r\n", 100) + "\r\n",
 	} {
@@ -276,20 +281,20 @@ func TestNoHTTP(t *testing.T) {
 					return
 				}
 				_, _ = conn.Read(make([]byte, 4096))
-				_, _ = conn.Write([]byte(answer))
+				_, _ = conn.Write([]byte(response))
 				_ = conn.Close()
 			}
 		}()
 		client, _ := newClient(t, flame.Config{MaxRetries: 1})
 		endpoint := parse(t, "http://"+listener.Addr().String())
 		_, err = client.Open(t.Context(), endpoint, credentials)
-		var e *flame.Error
-		if !errors.As(err, &e) || !errors.Is(err, flame.ErrLost) || e.Lost == 0 || e.Attempts != 2 {
-			t.Errorf("%.30q: got %+v", answer, e)
-		}
 		if err := listener.Close(); err != nil {
 			t.Error(err)
 		}
 		<-done
+		e := asError(t, err)
+		if !errors.Is(err, flame.ErrLost) || e.Lost == 0 || e.Attempts != 2 {
+			t.Errorf("%.30q: got %+v", response, *e)
+		}
 	}
 }

@@ -12,160 +12,125 @@ import (
 	"time"
 )
 
-func TestCancelWhilePostIsOnTheWire(t *testing.T) {
-	const cancelled, answered = 3 * time.Second, 20 * time.Second
+func TestCancelAfterOpenWasSent(t *testing.T) {
+	const cancelledAt, respondedAt = 3 * time.Second, 20 * time.Second
 	for _, test := range []struct {
-		name   string
-		answer func(w http.ResponseWriter, r *http.Request) bool // after 20 s; nil: success
-		at     time.Duration
-		reason error // nil: success
-		maybe  bool
+		name    string
+		respond responder // after 20 s; nil: success
+		after   time.Duration
+		reason  error // nil: success
+		lost    bool
 	}{
-		{"answered", nil, answered, nil, false},
+		{"success", nil, respondedAt, nil, false},
+		{"refused", always(http.StatusUnauthorized), respondedAt, ErrUnauthorized, false},
+		{"unavailable, no retry", always(http.StatusServiceUnavailable), respondedAt, ErrStatus, false},
 		{
-			"refused", func(w http.ResponseWriter, _ *http.Request) bool {
-				return status(w, http.StatusUnauthorized)
-			}, answered, ErrUnauthorized, false,
+			"connection lost, no retry",
+			func(int, http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+			respondedAt, ErrLost, true,
 		},
-		{
-			"unavailable: not tried again", func(w http.ResponseWriter, _ *http.Request) bool {
-				return status(w, http.StatusServiceUnavailable)
-			}, answered, ErrStatus, false,
-		},
-		{
-			"lost: not tried again", func(http.ResponseWriter, *http.Request) bool {
-				panic(http.ErrAbortHandler)
-			}, answered, ErrLost, true,
-		},
-		{
-			"never answered", func(_ http.ResponseWriter, r *http.Request) bool { return hang(r) },
-			DefaultRequestTimeout, ErrTimeout, true,
-		},
+		{"no response", hang, DefaultRequestTimeout, ErrTimeout, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inMemory(t, Config{MaxRetries: 5}, func(_ int, w http.ResponseWriter, r *http.Request) bool {
-				time.Sleep(answered)
-				return test.answer != nil && test.answer(w, r)
-			}, func(t *testing.T, m *memory) {
-				ctx, cancel := context.WithCancel(m.Context())
-				call := m.begin(ctx, OpOpen)
-				time.Sleep(cancelled)
-				cancel()
-				r := <-call
-				want(t, "the end", r.at, test.at)
-				want(t, "requests", len(m.seen()), 1)
+			respondLate := func(n int, w http.ResponseWriter, r *http.Request) bool {
+				time.Sleep(respondedAt)
+				return test.respond != nil && test.respond(n, w, r)
+			}
+			runInBubble(t, Config{MaxRetries: 5}, respondLate, func(t *testing.T, b *bubble) {
+				r := b.callAndCancel(t.Context(), OpOpen, cancelledAt)
+				want(t, "duration", r.after, test.after)
+				want(t, "requests", len(b.received()), 1)
 				if test.reason == nil {
 					if r.err != nil || r.session.Token.Reveal() != token {
 						t.Errorf("the session did not arrive: %v", r.err)
 					}
 					return
 				}
-				want(t, "reason", r.failed(t).Reason, test.reason)
-				want(t, "may have opened a session", (r.failed(t).Lost > 0), test.maybe)
-				want(t, "expired", r.failed(t).DeadlineExceeded, false)
+				e := r.failure(t)
+				want(t, "reason", e.Reason, test.reason)
+				want(t, "lost a session", e.Lost > 0, test.lost)
+				want(t, "deadline exceeded", e.DeadlineExceeded, false)
 			})
 		})
 	}
 }
 
-// A token that cannot be kept is revoked also where the run was cancelled meanwhile.
-func TestCleanUpOutlivesTheRun(t *testing.T) {
-	inMemory(t, Config{}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
+// The client revokes an unusable token even if the run was cancelled.
+func TestCancelDoesNotStopCleanUp(t *testing.T) {
+	respond := func(n int, w http.ResponseWriter, _ *http.Request) bool {
 		if n > 1 {
 			return false
 		}
 		time.Sleep(20 * time.Second)
 		_, _ = w.Write([]byte(`{"auth_token":"a b"}`))
 		return true
-	}, func(t *testing.T, m *memory) {
-		ctx, cancel := context.WithCancel(m.Context())
-		call := m.begin(ctx, OpOpen)
-		time.Sleep(3 * time.Second)
-		cancel()
-		r := <-call
-		want(t, "reason", r.failed(t).Reason, ErrTokenUnusable)
-		want(t, "revoked", r.failed(t).TokenRevoked, true)
-		want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-		want(t, "requests", len(m.seen()), 2)
+	}
+	runInBubble(t, Config{}, respond, func(t *testing.T, b *bubble) {
+		e := b.callAndCancel(t.Context(), OpOpen, 3*time.Second).failure(t)
+		want(t, "reason", e.Reason, ErrTokenUnusable)
+		want(t, "revoked", e.TokenRevoked, true)
+		want(t, "lost a session", e.Lost > 0, false)
+		want(t, "requests", len(b.received()), 2)
 	})
 }
 
-// An answer that has begun counts as on the wire too.
-func TestCancelWhilePostIsAnswered(t *testing.T) {
-	inMemory(t, Config{}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-		_, _ = w.Write([]byte(`{"auth_token":`))
-		_ = http.NewResponseController(w).Flush()
+func TestCancelDuringResponseToOpen(t *testing.T) {
+	respond := func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+		writePartialSession(w)
 		time.Sleep(20 * time.Second)
 		_, _ = w.Write([]byte(`"` + token + `"}`))
 		return true
-	}, func(t *testing.T, m *memory) {
-		ctx, cancel := context.WithTimeout(m.Context(), time.Hour)
-		call := m.begin(ctx, OpOpen)
-		time.Sleep(3 * time.Second)
-		cancel()
-		r := <-call
-		if r.err != nil || r.session.Token.Reveal() != token || r.at != 20*time.Second {
-			t.Errorf("the session did not arrive: %v after %v", r.err, r.at)
+	}
+	runInBubble(t, Config{}, respond, func(t *testing.T, b *bubble) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // a deadline must not change this
+		defer cancel()
+		r := b.callAndCancel(ctx, OpOpen, 3*time.Second)
+		if r.err != nil || r.session.Token.Reveal() != token || r.after != 20*time.Second {
+			t.Errorf("the session did not arrive: %v after %v", r.err, r.after)
 		}
 	})
 }
 
-func TestCancelWhileOtherRequestIsOnTheWire(t *testing.T) {
+func TestCancelAbortsCheckAndRevoke(t *testing.T) {
 	for _, op := range []Operation{OpCheck, OpRevoke} {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{MaxRetries: 5}, func(_ int, _ http.ResponseWriter, r *http.Request) bool {
-				return hang(r)
-			}, func(t *testing.T, m *memory) {
-				ctx, cancel := context.WithCancel(m.Context())
-				call := m.begin(ctx, op)
-				time.Sleep(3 * time.Second)
-				cancel()
-				r := <-call
-				want(t, "the end", r.at, 3*time.Second)
-				want(t, "reason", r.failed(t).Reason, ErrInterrupted)
-				want(t, "context.Canceled", errors.Is(r.err, context.Canceled), true)
-				want(t, "requests", len(m.seen()), 1)
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: 5}, hang, func(t *testing.T, b *bubble) {
+				r := b.callAndCancel(t.Context(), op, 3*time.Second)
+				want(t, "duration", r.after, 3*time.Second)
+				want(t, "reason", r.failure(t).Reason, ErrInterrupted)
+				want(t, "is context.Canceled", errors.Is(r.err, context.Canceled), true)
+				want(t, "requests", len(b.received()), 1)
 			})
 		})
 	}
 }
 
-func TestCancelWhileDialing(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{MaxRetries: 5}, nil, func(t *testing.T, m *memory) {
-				m.client.dialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-					select { // no answer from the other side
-					case <-ctx.Done():
-					case <-m.closed:
-					}
-					return nil, net.ErrClosed
-				}
-				ctx, cancel := context.WithCancel(m.Context())
-				call := m.begin(ctx, op)
-				time.Sleep(3 * time.Second)
-				cancel()
-				r := <-call
-				want(t, "the end", r.at, 3*time.Second)
-				want(t, "reason", r.failed(t).Reason, ErrInterrupted)
-				want(t, "context.Canceled", errors.Is(r.err, context.Canceled), true)
-				want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
+func TestCancelDuringDial(t *testing.T) {
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: 5}, nil, func(t *testing.T, b *bubble) {
+				b.hangDial()
+				r := b.callAndCancel(t.Context(), op, 3*time.Second)
+				want(t, "duration", r.after, 3*time.Second)
+				want(t, "reason", r.failure(t).Reason, ErrInterrupted)
+				want(t, "is context.Canceled", errors.Is(r.err, context.Canceled), true)
+				want(t, "lost a session", r.err.Lost > 0, false)
 			})
 		})
 	}
 }
 
-func TestCancelledBefore(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{}, nil, func(t *testing.T, m *memory) {
-				ctx, cancel := context.WithCancel(m.Context())
+func TestCancelBeforeCall(t *testing.T) {
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{}, nil, func(t *testing.T, b *bubble) {
+				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				r := m.call(ctx, op)
-				want(t, "reason", r.failed(t).Reason, ErrInterrupted)
-				want(t, "context.Canceled", errors.Is(r.err, context.Canceled), true)
-				want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-				want(t, "requests", len(m.seen()), 0)
+				r := b.call(ctx, op)
+				want(t, "reason", r.failure(t).Reason, ErrInterrupted)
+				want(t, "is context.Canceled", errors.Is(r.err, context.Canceled), true)
+				want(t, "lost a session", r.err.Lost > 0, false)
+				want(t, "requests", len(b.received()), 0)
 			})
 		})
 	}
@@ -173,94 +138,86 @@ func TestCancelledBefore(t *testing.T) {
 
 func TestTimeouts(t *testing.T) {
 	for _, test := range []struct {
-		name     string
-		timeout  time.Duration // of a request
-		deadline time.Duration // of the operation
-		retries  int
-		at       time.Duration
-		tries    int
-		expired  bool
+		name             string
+		requestTimeout   time.Duration
+		deadline         time.Duration
+		maxRetries       int
+		after            time.Duration
+		attempts         int
+		deadlineExceeded bool
 	}{
-		{"of the request", 5 * time.Second, time.Hour, 0, 5 * time.Second, 1, false},
-		{"of the request, by default", 0, time.Hour, 0, 30 * time.Second, 1, false},
-		{"of the operation, sooner", 0, 10 * time.Second, 5, 10 * time.Second, 1, true},
-		{"of the operation, with no retries allowed", 0, 10 * time.Second, 0, 10 * time.Second, 1, true},
-		{"of the operation, on the second try", 6 * time.Second, 10 * time.Second, 5, 10 * time.Second, 2, true},
+		{"request timeout", 5 * time.Second, time.Hour, 0, 5 * time.Second, 1, false},
+		{"default request timeout", 0, time.Hour, 0, 30 * time.Second, 1, false},
+		{"deadline before request timeout", 0, 10 * time.Second, 5, 10 * time.Second, 1, true},
+		{"deadline, no retries allowed", 0, 10 * time.Second, 0, 10 * time.Second, 1, true},
+		{"deadline during the second attempt", 6 * time.Second, 10 * time.Second, 5, 10 * time.Second, 2, true},
 	} {
-		for _, op := range everyOperation {
-			t.Run(name(op, test.name), func(t *testing.T) {
-				inMemory(t, Config{RequestTimeout: test.timeout, MaxRetries: test.retries}, func(_ int, _ http.ResponseWriter, r *http.Request) bool {
-					return hang(r)
-				}, func(t *testing.T, m *memory) {
-					ctx, cancel := context.WithTimeout(m.Context(), test.deadline)
+		for _, op := range allOperations {
+			t.Run(testName(op, test.name), func(t *testing.T) {
+				config := Config{RequestTimeout: test.requestTimeout, MaxRetries: test.maxRetries}
+				runInBubble(t, config, hang, func(t *testing.T, b *bubble) {
+					ctx, cancel := context.WithTimeout(t.Context(), test.deadline)
 					defer cancel()
-					r := m.call(ctx, op)
-					want(t, "the end", r.at, test.at)
-					want(t, "reason", r.failed(t).Reason, ErrTimeout)
-					want(t, "expired", r.failed(t).DeadlineExceeded, test.expired)
-					want(t, "context.DeadlineExceeded", errors.Is(r.err, context.DeadlineExceeded), test.expired)
-					want(t, "may have opened a session", (r.failed(t).Lost > 0), op == OpOpen)
-					want(t, "tries", r.failed(t).Attempts, test.tries)
-					want(t, "requests", len(m.seen()), test.tries)
+					r := b.call(ctx, op)
+					e := r.failure(t)
+					want(t, "duration", r.after, test.after)
+					want(t, "reason", e.Reason, ErrTimeout)
+					want(t, "deadline exceeded", e.DeadlineExceeded, test.deadlineExceeded)
+					want(t, "is context.DeadlineExceeded", errors.Is(e, context.DeadlineExceeded), test.deadlineExceeded)
+					want(t, "lost a session", e.Lost > 0, op == OpOpen)
+					want(t, "attempts", e.Attempts, test.attempts)
+					want(t, "requests", len(b.received()), test.attempts)
 				})
 			})
 		}
 	}
 }
 
-// A try that timed out is lost, and the next may succeed.
 func TestTimeoutThenSuccess(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{MaxRetries: 2, RequestTimeout: time.Minute}, func(n int, w http.ResponseWriter, r *http.Request) bool {
-				if n == 2 { // the answer begins and does not end
-					_, _ = w.Write([]byte(`{"auth_token":`))
-					_ = http.NewResponseController(w).Flush()
-				}
-				return n <= 2 && hang(r)
-			}, func(t *testing.T, m *memory) {
-				r := m.call(m.Context(), op)
+	respond := func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if n == 2 {
+			writePartialSession(w)
+		}
+		return n <= 2 && hang(n, w, r)
+	}
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: 2, RequestTimeout: time.Minute}, respond, func(t *testing.T, b *bubble) {
+				r := b.call(t.Context(), op)
 				if r.err != nil {
 					t.Fatal(r.err)
 				}
 				if op == OpOpen {
-					want(t, "lost", r.session.Lost, 2)
-					want(t, "requests", len(m.seen()), 3)
+					want(t, "lost sessions", r.session.Lost, 2)
+					want(t, "requests", len(b.received()), 3)
 				}
 			})
 		})
 	}
 }
 
-// A dial that takes too long ends with the request's time, and nothing was sent.
-func TestTimeoutWhileDialing(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{RequestTimeout: 5 * time.Second}, nil, func(t *testing.T, m *memory) {
-				m.client.dialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-					select {
-					case <-ctx.Done():
-					case <-m.closed:
-					}
-					return nil, net.ErrClosed
-				}
-				r := m.call(m.Context(), op)
-				want(t, "the end", r.at, 5*time.Second)
-				want(t, "reason", r.failed(t).Reason, ErrUnreachable)
-				want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
+func TestTimeoutDuringDial(t *testing.T) {
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{RequestTimeout: 5 * time.Second}, nil, func(t *testing.T, b *bubble) {
+				b.hangDial()
+				r := b.call(t.Context(), op)
+				want(t, "duration", r.after, 5*time.Second)
+				want(t, "reason", r.failure(t).Reason, ErrUnreachable)
+				want(t, "lost a session", r.err.Lost > 0, false)
 			})
 		})
 	}
 }
 
-func TestHangingTLSHandshake(t *testing.T) {
-	inMemory(t, Config{RequestTimeout: 5 * time.Second}, nil, func(t *testing.T, m *memory) {
+func TestTimeoutDuringTLSHandshake(t *testing.T) {
+	runInBubble(t, Config{RequestTimeout: 5 * time.Second}, nil, func(t *testing.T, b *bubble) {
 		endpoint, err := ParseEndpoint("https://flame.example/api/v1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.endpoint = endpoint
-		m.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
+		b.endpoint = endpoint
+		b.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			go func() {
 				defer server.Close()
@@ -272,23 +229,23 @@ func TestHangingTLSHandshake(t *testing.T) {
 			}()
 			return client, nil
 		}
-		r := m.call(m.Context(), OpOpen)
-		want(t, "the end", r.at, 5*time.Second)
-		want(t, "reason", r.failed(t).Reason, ErrUnreachable)
-		want(t, "detail", r.failed(t).Detail, "connecting took too long")
-		want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
+		r := b.call(t.Context(), OpOpen)
+		want(t, "duration", r.after, 5*time.Second)
+		want(t, "reason", r.failure(t).Reason, ErrUnreachable)
+		want(t, "detail", r.err.Detail, "connecting took too long")
+		want(t, "lost a session", r.err.Lost > 0, false)
 		synctest.Wait()
 	})
 }
 
-// A body without end is not read to its end, whatever the status.
+// The client stops reading a body that does not end, whatever the status.
 func TestEndlessBody(t *testing.T) {
-	for _, code := range []int{http.StatusOK, http.StatusForbidden} {
-		for _, op := range everyOperation {
-			t.Run(name(op, code), func(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusForbidden} {
+		for _, op := range allOperations {
+			t.Run(testName(op, status), func(t *testing.T) {
 				var written atomic.Int64
-				inMemory(t, Config{}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-					w.WriteHeader(code)
+				respond := func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+					w.WriteHeader(status)
 					for chunk := make([]byte, 64<<10); written.Load() < 16<<20; {
 						n, err := w.Write(chunk)
 						written.Add(int64(n))
@@ -297,19 +254,20 @@ func TestEndlessBody(t *testing.T) {
 						}
 					}
 					return true
-				}, func(t *testing.T, m *memory) {
-					r := m.call(m.Context(), op)
+				}
+				runInBubble(t, Config{}, respond, func(t *testing.T, b *bubble) {
+					r := b.call(t.Context(), op)
 					switch {
-					case op == OpOpen && code == http.StatusOK:
-						want(t, "reason", r.failed(t).Reason, ErrTooLarge)
-					case op == OpCheck, code == http.StatusOK:
+					case op == OpOpen && status == http.StatusOK:
+						want(t, "reason", r.failure(t).Reason, ErrTooLarge)
+					case op == OpCheck, status == http.StatusOK:
 						want(t, "error", r.err, nil)
 					default:
-						want(t, "reason", r.failed(t).Reason, ErrStatus)
+						want(t, "reason", r.failure(t).Reason, ErrStatus)
 					}
 					synctest.Wait()
 					if n := written.Load(); n > 2<<20 {
-						t.Errorf("%d bytes were read", n)
+						t.Errorf("the client read %d bytes, want at most 2 MiB", n)
 					}
 				})
 			})
@@ -317,31 +275,31 @@ func TestEndlessBody(t *testing.T) {
 	}
 }
 
-// A request that could not be written to a stale connection, and found no
-// other, was not sent.
+// A request was not sent if writing it to a stale connection failed and no new
+// connection was possible.
 func TestStaleConnection(t *testing.T) {
-	inMemory(t, Config{}, nil, func(t *testing.T, m *memory) {
+	runInBubble(t, Config{}, nil, func(t *testing.T, b *bubble) {
 		stale := &staleConn{}
-		m.client.dialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		b.client.dialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if stale.Conn != nil {
 				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 			}
-			conn, err := m.dial(ctx, network, addr)
+			conn, err := b.listener.dial(ctx, network, addr)
 			stale.Conn = conn
 			return stale, err
 		}
-		if r := m.call(m.Context(), OpCheck); r.err != nil {
+		if r := b.call(t.Context(), OpCheck); r.err != nil {
 			t.Fatal(r.err)
 		}
 		stale.broken.Store(true)
-		r := m.call(m.Context(), OpOpen)
-		want(t, "reason", r.failed(t).Reason, ErrUnreachable)
-		want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-		want(t, "requests", len(m.seen()), 1)
+		e := b.call(t.Context(), OpOpen).failure(t)
+		want(t, "reason", e.Reason, ErrUnreachable)
+		want(t, "lost a session", e.Lost > 0, false)
+		want(t, "requests", len(b.received()), 1)
 	})
 }
 
-// staleConn is a connection that its other side has given up, once it is broken.
+// staleConn fails to write once it is broken.
 type staleConn struct {
 	net.Conn
 	broken atomic.Bool

@@ -3,6 +3,7 @@ package flame_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
@@ -17,12 +18,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// credentials are those that the fake accepts.
+// credentials are accepted by the fake.
 var credentials = flame.Credentials{User: flametest.User, Password: flame.NewPassword(flametest.Password)}
 
 const userAgent = "flame-test/1.0"
 
-// harness is a fake API and a client of it.
+// harness is a fake API and a client for it.
 type harness struct {
 	*testing.T
 	*flametest.Server
@@ -31,8 +32,8 @@ type harness struct {
 	attempts *attempts
 }
 
-// start starts both. The client does not wait between tries and trusts the
-// fake's CA, unless config says otherwise.
+// start starts a fake and a client. Unless config says otherwise, the client
+// trusts the fake's CA and retries without delay.
 func start(t *testing.T, fake flametest.Config, config flame.Config) *harness {
 	t.Helper()
 	server, err := flametest.Start(fake)
@@ -44,21 +45,21 @@ func start(t *testing.T, fake flametest.Config, config flame.Config) *harness {
 		config.RootCAs = x509.NewCertPool()
 		config.RootCAs.AppendCertsFromPEM([]byte(server.CACertificate()))
 	}
-	client, seen := newClient(t, config)
-	return &harness{T: t, Server: server, client: client, endpoint: parse(t, server.URL()), attempts: seen}
+	client, observed := newClient(t, config)
+	return &harness{T: t, Server: server, client: client, endpoint: parse(t, server.URL()), attempts: observed}
 }
 
 func newClient(t *testing.T, config flame.Config) (*flame.Client, *attempts) {
 	t.Helper()
-	seen := &attempts{}
+	observed := &attempts{}
 	config.UserAgent = userAgent
-	config.Observe = seen.add
+	config.Observe = observed.add
 	if config.FirstBackoff == 0 {
 		config.FirstBackoff = time.Nanosecond
 	}
 	client := flame.New(config)
 	t.Cleanup(client.CloseIdleConnections)
-	return client, seen
+	return client, observed
 }
 
 func parse(t *testing.T, url string) flame.Endpoint {
@@ -70,7 +71,7 @@ func parse(t *testing.T, url string) flame.Endpoint {
 	return endpoint
 }
 
-// open opens a session that the test needs.
+// open opens a session, and stops the test if that fails.
 func (h *harness) open() flame.Session {
 	h.Helper()
 	session, err := h.client.Open(h.Context(), h.endpoint, credentials)
@@ -80,7 +81,7 @@ func (h *harness) open() flame.Session {
 	return session
 }
 
-// call makes one call of op: with the fake's user and password, or with token.
+// call makes one call. Only OpCheck and OpRevoke use the token.
 func (h *harness) call(ctx context.Context, op flame.Operation, token string) error {
 	var err error
 	switch op {
@@ -105,7 +106,7 @@ func (h *harness) wantLive(tokens ...string) {
 func (h *harness) wantCount(op flame.Operation, want int) {
 	h.Helper()
 	if n := h.Count(fakeOp[op]); n != want {
-		h.Errorf("%d requests %q, want %d", n, fakeOp[op], want)
+		h.Errorf("%d %s requests, want %d", n, fakeOp[op], want)
 	}
 }
 
@@ -116,10 +117,20 @@ var (
 	methods = map[flame.Operation]string{
 		flame.OpOpen: http.MethodPost, flame.OpCheck: http.MethodGet, flame.OpRevoke: http.MethodDelete,
 	}
-	operations = []flame.Operation{flame.OpOpen, flame.OpCheck, flame.OpRevoke}
+	allOperations = []flame.Operation{flame.OpOpen, flame.OpCheck, flame.OpRevoke}
 )
 
-// attempts collects what Observe was told.
+// asError returns err as an *Error, and stops the test if it is none.
+func asError(t *testing.T, err error) *flame.Error {
+	t.Helper()
+	var e *flame.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want an *Error", err)
+	}
+	return e
+}
+
+// attempts records the attempts that Observe reports.
 type attempts struct {
 	mu  sync.Mutex
 	all []flame.Attempt

@@ -36,11 +36,11 @@ func TestRetryAfter(t *testing.T) {
 		"1_000":                                0,
 		"5s":                                   0,
 		"5, 6":                                 0,
-		" 5":                                   0, // HTTP has cut spaces off before
+		" 5":                                   0, // net/http trims spaces
 		"soon":                                 0,
 		"Sun, 01 Mar 2026 12:00:00 GMT":        0,
 		"Sun, 01 Mar 2026 12:02:00 GMT":        2 * time.Minute,
-		"Sunday, 01-Mar-26 12:02:00 GMT":       2 * time.Minute, // the two old forms
+		"Sunday, 01-Mar-26 12:02:00 GMT":       2 * time.Minute, // the two obsolete forms
 		"Sun Mar  1 12:02:00 2026":             2 * time.Minute,
 		"Sun, 01 Mar 2026 11:59:59 GMT":        0,
 		"Thu, 01 Jan 1970 00:00:00 GMT":        0,
@@ -72,15 +72,15 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// caps are the longest waits between tries.
-var caps = []time.Duration{
+// maxBackoffs are the longest waits before each retry.
+var maxBackoffs = []time.Duration{
 	time.Second / 2, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second,
 	30 * time.Second, 30 * time.Second, 30 * time.Second,
 }
 
 func TestBackoffIsFullJitter(t *testing.T) {
 	const samples = 2000
-	waits := make([][]time.Duration, len(caps))
+	waits := make([][]time.Duration, len(maxBackoffs))
 	for range samples {
 		backoff := newBackoff(time.Second / 2)
 		for i := range waits {
@@ -88,53 +88,53 @@ func TestBackoffIsFullJitter(t *testing.T) {
 		}
 	}
 	for i, all := range waits {
+		limit := maxBackoffs[i]
 		slices.Sort(all)
 		shortest, median, longest := all[0], all[samples/2], all[samples-1]
-		if shortest < 0 || longest > caps[i] {
-			t.Errorf("wait %d: from %v to %v, want at most %v", i+1, shortest, longest, caps[i])
+		if shortest < 0 || longest > limit {
+			t.Errorf("wait %d: from %v to %v, want at most %v", i+1, shortest, longest, limit)
 		}
-		if shortest > caps[i]/20 || longest < caps[i]*19/20 || median < caps[i]*2/5 || median > caps[i]*3/5 {
-			t.Errorf("wait %d: %v, %v, %v are not evenly spread up to %v", i+1, shortest, median, longest, caps[i])
+		if shortest > limit/20 || longest < limit*19/20 || median < limit*2/5 || median > limit*3/5 {
+			t.Errorf("wait %d: shortest %v, median %v, longest %v; want a uniform spread up to %v", i+1, shortest, median, longest, limit)
 		}
 	}
 }
 
-func TestBackoffBetweenTries(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
+func TestBackoffBetweenAttempts(t *testing.T) {
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
 			var total time.Duration
-			inMemory(t, Config{MaxRetries: len(caps)}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-				return status(w, http.StatusServiceUnavailable)
-			}, func(t *testing.T, m *memory) {
-				r := m.call(m.Context(), op)
-				want(t, "tries", r.failed(t).Attempts, len(caps)+1)
-				seen := m.seen()
-				want(t, "requests", len(seen), len(caps)+1)
-				for i := range min(len(caps), len(seen)-1) {
-					if wait := seen[i+1].after - seen[i].after; wait > caps[i] {
-						t.Errorf("wait %d: %v, want at most %v", i+1, wait, caps[i])
+			config := Config{MaxRetries: len(maxBackoffs)}
+			runInBubble(t, config, always(http.StatusServiceUnavailable), func(t *testing.T, b *bubble) {
+				e := b.call(t.Context(), op).failure(t)
+				want(t, "attempts", e.Attempts, len(maxBackoffs)+1)
+				requests := b.received()
+				want(t, "requests", len(requests), len(maxBackoffs)+1)
+				for i := range min(len(maxBackoffs), len(requests)-1) {
+					if wait := requests[i+1].after - requests[i].after; wait > maxBackoffs[i] {
+						t.Errorf("wait %d: %v, want at most %v", i+1, wait, maxBackoffs[i])
 					}
 				}
-				want(t, "the end, right after the last try", m.now(), seen[len(seen)-1].after)
-				total = m.now()
+				want(t, "duration, without a wait after the last attempt", b.elapsed(), requests[len(requests)-1].after)
+				total = b.elapsed()
 			})
 			if total == 0 {
-				t.Error("no wait at all")
+				t.Error("the client did not wait")
 			}
 		})
 	}
 }
 
-func TestRetryAfterIsObeyed(t *testing.T) {
+func TestRetryAfterDelaysRetry(t *testing.T) {
 	date := func(d time.Duration) func() string {
 		return func() string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 	}
 	text := func(s string) func() string { return func() string { return s } }
-	const backoff = time.Second / 2 // the most before a second try
+	const backoff = time.Second / 2 // the longest wait before the first retry
 	for _, test := range []struct {
 		name     string
 		value    func() string
-		from, to time.Duration // when the second try arrives
+		from, to time.Duration // when the retry arrives
 	}{
 		{"seconds", text("120"), 2 * time.Minute, 2 * time.Minute},
 		{"one second", text("1"), time.Second, time.Second},
@@ -147,21 +147,23 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		{"garbage", text("two minutes"), 0, backoff},
 		{"none", text(""), 0, backoff},
 	} {
-		for _, op := range everyOperation {
+		for _, op := range allOperations {
 			for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
-				t.Run(name(op, code, test.name), func(t *testing.T) {
-					inMemory(t, Config{MaxRetries: 1}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
-						return n == 1 && status(w, code, "Retry-After: "+test.value())
-					}, func(t *testing.T, m *memory) {
-						if r := m.call(m.Context(), op); r.err != nil {
+				t.Run(testName(op, code, test.name), func(t *testing.T) {
+					// The value may depend on the bubble's clock, so it is made in the responder.
+					respond := func(n int, w http.ResponseWriter, _ *http.Request) bool {
+						return n == 1 && writeStatus(w, code, "Retry-After: "+test.value())
+					}
+					runInBubble(t, Config{MaxRetries: 1}, respond, func(t *testing.T, b *bubble) {
+						if r := b.call(t.Context(), op); r.err != nil {
 							t.Fatal(r.err)
 						}
-						seen := m.seen()
-						if len(seen) != 2 {
-							t.Fatalf("%d requests, want 2", len(seen))
+						requests := b.received()
+						if len(requests) != 2 {
+							t.Fatalf("%d requests, want 2", len(requests))
 						}
-						if at := seen[1].after; at < test.from || at > test.to {
-							t.Errorf("the second try came after %v, want %v to %v", at, test.from, test.to)
+						if after := requests[1].after; after < test.from || after > test.to {
+							t.Errorf("the retry came after %v, want %v to %v", after, test.from, test.to)
 						}
 					})
 				})
@@ -170,163 +172,150 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
-func TestHoldBackIsShared(t *testing.T) {
-	const asked = 2 * time.Minute
-	inMemory(t, Config{MaxRetries: 1}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
-		return n == 1 && status(w, http.StatusTooManyRequests, "Retry-After: 120")
-	}, func(t *testing.T, m *memory) {
-		var calls []<-chan result
-		calls = append(calls, m.begin(m.Context(), OpOpen))
+func TestRetryAfterPausesAllCalls(t *testing.T) {
+	const pause = 2 * time.Minute
+	respond := firstRequests(1, http.StatusTooManyRequests, "Retry-After: 120")
+	runInBubble(t, Config{MaxRetries: 1}, respond, func(t *testing.T, b *bubble) {
+		calls := []<-chan result{b.callAsync(t.Context(), OpOpen)}
 		synctest.Wait()
 		for range 3 {
-			for _, op := range everyOperation {
-				calls = append(calls, m.begin(m.Context(), op))
+			for _, op := range allOperations {
+				calls = append(calls, b.callAsync(t.Context(), op))
 			}
 			time.Sleep(30 * time.Second)
 		}
-		for _, call := range calls {
-			if r := <-call; r.err != nil {
-				t.Error(r.err)
-			}
-		}
-		seen := m.seen()
-		want(t, "requests", len(seen), 1+len(calls))
-		for _, request := range seen[1:] {
-			want(t, "when "+request.method+" arrived", request.after, asked)
+		wantSuccess(t, calls)
+		requests := b.received()
+		want(t, "requests", len(requests), 1+len(calls))
+		for _, request := range requests[1:] {
+			want(t, "arrival of "+request.method, request.after, pause)
 		}
 
-		// Once it is over, nothing is held back.
-		if r := m.call(m.Context(), OpCheck); r.err != nil || r.at != asked {
-			t.Errorf("a later call: %v after %v", r.err, r.at)
+		if r := b.call(t.Context(), OpCheck); r.err != nil || r.after != pause {
+			t.Errorf("a call after the pause: %v after %v", r.err, r.after)
 		}
 	})
 }
 
-// It also holds when the call that it was told to is not tried again.
-func TestHoldBackOutlivesItsCall(t *testing.T) {
-	inMemory(t, Config{MaxRetries: 0}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
-		return n == 1 && status(w, http.StatusServiceUnavailable, "Retry-After: 120")
-	}, func(t *testing.T, m *memory) {
-		r := m.call(m.Context(), OpOpen)
-		want(t, "the end of the first", r.at, 0)
-		want(t, "status of the first", r.failed(t).Status, http.StatusServiceUnavailable)
-		r = m.call(m.Context(), OpOpen)
-		want(t, "the end of the second", r.at, 2*time.Minute)
+// A pause applies to later calls even if the call that caused it is not retried.
+func TestPauseOutlivesItsCall(t *testing.T) {
+	respond := firstRequests(1, http.StatusServiceUnavailable, "Retry-After: 120")
+	runInBubble(t, Config{MaxRetries: 0}, respond, func(t *testing.T, b *bubble) {
+		first := b.call(t.Context(), OpOpen)
+		want(t, "end of the first call", first.after, 0)
+		want(t, "status of the first call", first.failure(t).Status, http.StatusServiceUnavailable)
+		second := b.call(t.Context(), OpOpen)
+		want(t, "end of the second call", second.after, 2*time.Minute)
 	})
 }
 
-// It holds those back too that were waiting for the request rate when it came.
-func TestHoldBackBeatsRequestsPerSecond(t *testing.T) {
-	inMemory(t, Config{RequestsPerSecond: 1}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
+// A pause also stops calls that were already waiting for RequestsPerSecond.
+func TestPauseOverridesRequestsPerSecond(t *testing.T) {
+	respond := func(n int, w http.ResponseWriter, _ *http.Request) bool {
 		if n > 1 {
 			return false
 		}
-		time.Sleep(time.Second / 2) // by now the others wait
-		return status(w, http.StatusTooManyRequests, "Retry-After: 120")
-	}, func(t *testing.T, m *memory) {
+		time.Sleep(time.Second / 2) // until the other calls wait
+		return writeStatus(w, http.StatusTooManyRequests, "Retry-After: 120")
+	}
+	runInBubble(t, Config{RequestsPerSecond: 1}, respond, func(t *testing.T, b *bubble) {
 		var calls []<-chan result
 		for range 4 {
-			calls = append(calls, m.begin(m.Context(), OpCheck))
+			calls = append(calls, b.callAsync(t.Context(), OpCheck))
 		}
-		for _, call := range calls {
-			if r := <-call; r.err != nil {
-				t.Error(r.err)
-			}
-		}
-		seen := m.seen()
-		want(t, "requests", len(seen), 5)
-		last := seen[0].after - time.Second
-		for i, request := range seen {
+		wantSuccess(t, calls)
+		requests := b.received()
+		want(t, "requests", len(requests), 5)
+		last := requests[0].after - time.Second
+		for i, request := range requests {
 			if i > 0 && request.after < 2*time.Minute {
-				t.Errorf("request %d came after %v, want 2m0s at least", i+1, request.after)
+				t.Errorf("request %d came after %v, want at least 2m0s", i+1, request.after)
 			}
 			if gap := request.after - last; gap < time.Second-time.Microsecond {
-				t.Errorf("request %d came %v after the one before", i+1, gap)
+				t.Errorf("request %d came %v after the previous one, want at least 1s", i+1, gap)
 			}
 			last = request.after
 		}
 	})
 }
 
-// Wait is for what Flame asked for, not for the time between tries.
-func TestWaitOnlyWhereFlameAskedTooMuch(t *testing.T) {
-	inMemory(t, Config{FirstBackoff: 1000000 * time.Hour}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-		return status(w, http.StatusTooManyRequests, "Retry-After: 1")
-	}, func(t *testing.T, m *memory) {
-		ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+// Error.Wait reports a Retry-After, not the backoff between attempts.
+func TestWaitIgnoresBackoff(t *testing.T) {
+	respond := always(http.StatusTooManyRequests, "Retry-After: 1")
+	runInBubble(t, Config{FirstBackoff: 1000000 * time.Hour}, respond, func(t *testing.T, b *bubble) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		r := m.call(ctx, OpOpen)
-		want(t, "wait", r.failed(t).Wait, 0)
-		want(t, "expired", r.failed(t).DeadlineExceeded, true)
+		e := b.call(ctx, OpOpen).failure(t)
+		want(t, "wait", e.Wait, 0)
+		want(t, "deadline exceeded", e.DeadlineExceeded, true)
 	})
 }
 
-func TestShorterHoldDoesNotEndLonger(t *testing.T) {
-	inMemory(t, Config{}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
+func TestShorterPauseDoesNotEndLongerOne(t *testing.T) {
+	respond := func(n int, w http.ResponseWriter, _ *http.Request) bool {
 		switch n {
 		case 1:
-			time.Sleep(time.Second) // so that the second request is not held back yet
-			return status(w, http.StatusTooManyRequests, "Retry-After: 100")
+			time.Sleep(time.Second) // let the second request out before the pause begins
+			return writeStatus(w, http.StatusTooManyRequests, "Retry-After: 100")
 		case 2:
 			time.Sleep(2 * time.Second)
-			return status(w, http.StatusTooManyRequests, "Retry-After: 5")
+			return writeStatus(w, http.StatusTooManyRequests, "Retry-After: 5")
 		}
 		return false
-	}, func(t *testing.T, m *memory) {
-		first := m.begin(m.Context(), OpCheck)
+	}
+	runInBubble(t, Config{}, respond, func(t *testing.T, b *bubble) {
+		first := b.callAsync(t.Context(), OpCheck)
 		synctest.Wait()
-		second := m.begin(m.Context(), OpCheck)
-		want(t, "end of the first", (<-first).at, 101*time.Second)
-		want(t, "end of the second", (<-second).at, 101*time.Second)
+		second := b.callAsync(t.Context(), OpCheck)
+		want(t, "end of the first call", (<-first).after, 101*time.Second)
+		want(t, "end of the second call", (<-second).after, 101*time.Second)
 	})
 }
 
-func TestTooManyRequestsIsNotCounted(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{MaxRetries: 1}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
-				switch {
-				case n <= 20, n > 21 && n <= 40:
-					return status(w, http.StatusTooManyRequests)
-				case n == 21: // the one that may be retried
-					return status(w, http.StatusServiceUnavailable)
-				}
-				return false
-			}, func(t *testing.T, m *memory) {
-				r := m.call(m.Context(), op)
-				if r.err != nil {
+func TestTooManyRequestsDoesNotCountAsRetry(t *testing.T) {
+	respond := func(n int, w http.ResponseWriter, _ *http.Request) bool {
+		switch {
+		case n <= 20, n > 21 && n <= 40:
+			return writeStatus(w, http.StatusTooManyRequests)
+		case n == 21: // its retry is the only one that counts
+			return writeStatus(w, http.StatusServiceUnavailable)
+		}
+		return false
+	}
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: 1}, respond, func(t *testing.T, b *bubble) {
+				if r := b.call(t.Context(), op); r.err != nil {
 					t.Error(r.err)
 				}
-				want(t, "requests", len(m.seen()), 41)
-				for i, try := range m.tries() {
-					want(t, "number of try", try.Number, i+1)
+				want(t, "requests", len(b.received()), 41)
+				for i, attempt := range b.observed() {
+					want(t, "attempt number", attempt.Number, i+1)
 				}
 			})
 		})
 	}
-	t.Run("with no retries allowed", func(t *testing.T) {
-		inMemory(t, Config{}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
-			return n <= 5 && status(w, http.StatusTooManyRequests)
-		}, func(t *testing.T, m *memory) {
-			if r := m.call(m.Context(), OpOpen); r.err != nil {
+	t.Run("no retries allowed", func(t *testing.T) {
+		runInBubble(t, Config{}, firstRequests(5, http.StatusTooManyRequests), func(t *testing.T, b *bubble) {
+			if r := b.call(t.Context(), OpOpen); r.err != nil {
 				t.Error(r.err)
 			}
-			want(t, "requests", len(m.seen()), 6)
+			want(t, "requests", len(b.received()), 6)
 		})
 	})
 	t.Run("until the deadline", func(t *testing.T) {
-		inMemory(t, Config{}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-			return status(w, http.StatusTooManyRequests, "Retry-After: 7")
-		}, func(t *testing.T, m *memory) {
-			ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+		respond := always(http.StatusTooManyRequests, "Retry-After: 7")
+		runInBubble(t, Config{}, respond, func(t *testing.T, b *bubble) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			r := m.call(ctx, OpOpen)
-			want(t, "status", r.failed(t).Status, http.StatusTooManyRequests)
-			want(t, "expired", r.failed(t).DeadlineExceeded, true)
-			want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-			want(t, "context.DeadlineExceeded", errors.Is(r.err, context.DeadlineExceeded), true)
-			if r.at > time.Minute || len(m.seen()) < 3 {
-				t.Errorf("%d requests in %v", len(m.seen()), r.at)
+			r := b.call(ctx, OpOpen)
+			e := r.failure(t)
+			want(t, "status", e.Status, http.StatusTooManyRequests)
+			want(t, "deadline exceeded", e.DeadlineExceeded, true)
+			want(t, "lost a session", e.Lost > 0, false)
+			want(t, "is context.DeadlineExceeded", errors.Is(e, context.DeadlineExceeded), true)
+			if r.after > time.Minute || len(b.received()) < 3 {
+				t.Errorf("%d requests in %v", len(b.received()), r.after)
 			}
 		})
 	})
@@ -340,128 +329,124 @@ func TestRequestsPerSecond(t *testing.T) {
 	}{
 		{"two", 2, []time.Duration{0, 500 * time.Millisecond, time.Second, 1500 * time.Millisecond, 2 * time.Second, 2500 * time.Millisecond}},
 		{"a quarter", 0.25, []time.Duration{0, 4 * time.Second, 8 * time.Second, 12 * time.Second, 16 * time.Second, 20 * time.Second}},
-		{"no ceiling", 0, make([]time.Duration, 6)},
+		{"no limit", 0, make([]time.Duration, 6)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inMemory(t, Config{RequestsPerSecond: test.rate}, nil, func(t *testing.T, m *memory) {
+			runInBubble(t, Config{RequestsPerSecond: test.rate}, nil, func(t *testing.T, b *bubble) {
 				var calls []<-chan result
 				for range 2 {
-					for _, op := range everyOperation {
-						calls = append(calls, m.begin(m.Context(), op))
+					for _, op := range allOperations {
+						calls = append(calls, b.callAsync(t.Context(), op))
 					}
 				}
-				for _, call := range calls {
-					if r := <-call; r.err != nil {
-						t.Error(r.err)
-					}
-				}
+				wantSuccess(t, calls)
 				var got []time.Duration
-				for _, request := range m.seen() {
+				for _, request := range b.received() {
 					got = append(got, request.after)
 				}
 				if !slices.Equal(got, test.want) {
-					t.Errorf("arrived after %v, want %v", got, test.want)
+					t.Errorf("requests came after %v, want %v", got, test.want)
 				}
 			})
 		})
 	}
-	t.Run("counts retries", func(t *testing.T) {
-		inMemory(t, Config{RequestsPerSecond: 0.125, MaxRetries: 3}, func(n int, w http.ResponseWriter, _ *http.Request) bool {
-			return n <= 3 && status(w, http.StatusInternalServerError)
-		}, func(t *testing.T, m *memory) {
-			want(t, "the end", m.call(m.Context(), OpCheck).at.Round(time.Microsecond), 24*time.Second)
+	t.Run("includes retries", func(t *testing.T) {
+		config := Config{RequestsPerSecond: 0.125, MaxRetries: 3}
+		runInBubble(t, config, firstRequests(3, http.StatusInternalServerError), func(t *testing.T, b *bubble) {
+			r := b.call(t.Context(), OpCheck)
+			want(t, "duration", r.after.Round(time.Microsecond), 24*time.Second)
 		})
 	})
-	t.Run("cannot be met in time", func(t *testing.T) {
-		inMemory(t, Config{RequestsPerSecond: 0.1}, nil, func(t *testing.T, m *memory) {
-			m.call(m.Context(), OpCheck)
-			ctx, cancel := context.WithTimeout(m.Context(), 5*time.Second)
+	t.Run("wait longer than the deadline", func(t *testing.T) {
+		runInBubble(t, Config{RequestsPerSecond: 0.1}, nil, func(t *testing.T, b *bubble) {
+			b.call(t.Context(), OpCheck)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			r := m.call(ctx, OpOpen)
-			want(t, "the end, without waiting for nothing", r.at, 0)
-			want(t, "ErrTimeout", errors.Is(r.err, ErrTimeout), true)
-			want(t, "expired", r.failed(t).DeadlineExceeded, true)
-			want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-			want(t, "requests", len(m.seen()), 1)
+			r := b.call(ctx, OpOpen)
+			want(t, "duration", r.after, 0)
+			want(t, "is ErrTimeout", errors.Is(r.err, ErrTimeout), true)
+			want(t, "deadline exceeded", r.failure(t).DeadlineExceeded, true)
+			want(t, "lost a session", r.err.Lost > 0, false)
+			want(t, "requests", len(b.received()), 1)
 		})
 	})
 }
 
-// A wait ends in the moment in which the caller cancels.
-func TestCancelWhileWaiting(t *testing.T) {
-	const when = 7 * time.Second
-	unavailable := func(headers ...string) func(int, http.ResponseWriter, *http.Request) bool {
-		return func(n int, w http.ResponseWriter, _ *http.Request) bool {
-			return status(w, http.StatusServiceUnavailable, headers...)
-		}
-	}
+func TestCancelDuringWait(t *testing.T) {
+	const cancelledAt = 7 * time.Second
+	unavailable := always(http.StatusServiceUnavailable)
+	unavailableFor2Minutes := always(http.StatusServiceUnavailable, "Retry-After: 120")
 	for _, test := range []struct {
-		name     string
-		config   Config
-		answer   func(int, http.ResponseWriter, *http.Request) bool
-		before   bool // another call comes first
-		requests int
-		reason   error
+		name       string
+		config     Config
+		respond    responder
+		afterOther bool // another call comes first
+		requests   int
+		reason     error
 	}{
-		{"for Retry-After", Config{MaxRetries: 5}, unavailable("Retry-After: 120"), false, 1, ErrStatus},
-		{"for another's Retry-After", Config{MaxRetries: 5}, unavailable("Retry-After: 120"), true, 1, ErrInterrupted},
-		{"between tries", Config{MaxRetries: 5, FirstBackoff: 100000 * time.Hour}, unavailable(), false, 1, ErrStatus},
-		{"for the rate", Config{RequestsPerSecond: 0.01}, nil, true, 1, ErrInterrupted},
+		{"Retry-After", Config{MaxRetries: 5}, unavailableFor2Minutes, false, 1, ErrStatus},
+		{"Retry-After of another call", Config{MaxRetries: 5}, unavailableFor2Minutes, true, 1, ErrInterrupted},
+		{"backoff", Config{MaxRetries: 5, FirstBackoff: 100000 * time.Hour}, unavailable, false, 1, ErrStatus},
+		{"RequestsPerSecond", Config{RequestsPerSecond: 0.01}, nil, true, 1, ErrInterrupted},
 	} {
-		for _, op := range everyOperation {
-			t.Run(name(op, test.name), func(t *testing.T) {
-				inMemory(t, test.config, test.answer, func(t *testing.T, m *memory) {
-					var other <-chan result
-					ctx, cancel := context.WithCancel(m.Context())
-					if test.before {
-						other = m.begin(ctx, OpCheck)
+		for _, op := range allOperations {
+			t.Run(testName(op, test.name), func(t *testing.T) {
+				runInBubble(t, test.config, test.respond, func(t *testing.T, b *bubble) {
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if test.afterOther {
+						other := b.callAsync(ctx, OpCheck)
+						defer func() { cancel(); <-other }()
 						synctest.Wait()
 					}
-					call := m.begin(ctx, op)
-					time.Sleep(when)
-					cancel()
-					r := <-call
-					want(t, "the end", r.at, when)
-					want(t, "reason", r.failed(t).Reason, test.reason)
-					want(t, "context.Canceled", errors.Is(r.err, context.Canceled), true)
-					want(t, "expired", r.failed(t).DeadlineExceeded, false)
-					want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-					want(t, "requests", len(m.seen()), test.requests)
-					if other != nil {
-						<-other
-					}
+					r := b.callAndCancel(ctx, op, cancelledAt)
+					e := r.failure(t)
+					want(t, "duration", r.after, cancelledAt)
+					want(t, "reason", e.Reason, test.reason)
+					want(t, "is context.Canceled", errors.Is(e, context.Canceled), true)
+					want(t, "deadline exceeded", e.DeadlineExceeded, false)
+					want(t, "lost a session", e.Lost > 0, false)
+					want(t, "requests", len(b.received()), test.requests)
 				})
 			})
 		}
 	}
 }
 
-// Where the wait would outlast the deadline, the call ends without waiting.
+// A call fails at once if its deadline comes before the end of a Retry-After.
 func TestDeadlineBeforeRetryAfter(t *testing.T) {
-	for _, op := range everyOperation {
-		t.Run(name(op), func(t *testing.T) {
-			inMemory(t, Config{MaxRetries: 5}, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-				return status(w, http.StatusTooManyRequests, "Retry-After: 120")
-			}, func(t *testing.T, m *memory) {
-				ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+	respond := always(http.StatusTooManyRequests, "Retry-After: 120")
+	for _, op := range allOperations {
+		t.Run(testName(op), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: 5}, respond, func(t *testing.T, b *bubble) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				r := m.call(ctx, op)
-				if r.at > time.Second/2 {
-					t.Errorf("ended after %v", r.at)
+				r := b.call(ctx, op)
+				e := r.failure(t)
+				if r.after > time.Second/2 {
+					t.Errorf("the call took %v", r.after)
 				}
-				want(t, "how long Flame asked to wait", r.failed(t).Wait, 2*time.Minute-r.at)
-				want(t, "expired", r.failed(t).DeadlineExceeded, true)
-				want(t, "status", r.failed(t).Status, http.StatusTooManyRequests)
-				want(t, "context.DeadlineExceeded", errors.Is(r.err, context.DeadlineExceeded), true)
-				want(t, "requests", len(m.seen()), 1)
+				want(t, "wait", e.Wait, 2*time.Minute-r.after)
+				want(t, "deadline exceeded", e.DeadlineExceeded, true)
+				want(t, "status", e.Status, http.StatusTooManyRequests)
+				want(t, "is context.DeadlineExceeded", errors.Is(e, context.DeadlineExceeded), true)
+				want(t, "requests", len(b.received()), 1)
 
-				// The next call finds that it is held back too long before it has sent anything.
-				r = m.call(ctx, op)
-				want(t, "reason of the next", r.failed(t).Reason, ErrTimeout)
-				want(t, "expired, the next", r.failed(t).DeadlineExceeded, true)
-				want(t, "may have opened a session", (r.failed(t).Lost > 0), false)
-				want(t, "requests", len(m.seen()), 1)
+				next := b.call(ctx, op).failure(t)
+				want(t, "reason of the next call", next.Reason, ErrTimeout)
+				want(t, "deadline of the next call exceeded", next.DeadlineExceeded, true)
+				want(t, "lost a session in the next call", next.Lost > 0, false)
+				want(t, "requests after the next call", len(b.received()), 1)
 			})
 		})
+	}
+}
+
+func wantSuccess(t *testing.T, calls []<-chan result) {
+	t.Helper()
+	for _, call := range calls {
+		if r := <-call; r.err != nil {
+			t.Error(r.err)
+		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// However a struct that holds secrets is printed, nobody gets to see them.
+// However a struct with secrets is printed, they must not appear.
 func TestSecretsPrintRedacted(t *testing.T) {
 	const text = "s3cret"
 	type inner struct {
@@ -45,11 +45,11 @@ func TestSecretsPrintRedacted(t *testing.T) {
 	}
 	for _, form := range []string{text, fmt.Sprintf("%x", text), fmt.Sprintf("%X", text)} {
 		if strings.Contains(out.String(), form) {
-			t.Errorf("%q is in:\n%s", form, out.String())
+			t.Errorf("the output contains %q:\n%s", form, out.String())
 		}
 	}
 	if n := strings.Count(out.String(), Redacted); n < 20 {
-		t.Errorf("%q stands only %d times in:\n%s", Redacted, n, out.String())
+		t.Errorf("the output contains %q only %d times:\n%s", Redacted, n, out.String())
 	}
 	if value.Session.Token.Reveal() != text || value.Inner.password.Reveal() != text {
 		t.Error("Reveal does not return the text")
@@ -57,11 +57,11 @@ func TestSecretsPrintRedacted(t *testing.T) {
 }
 
 func TestSecretsCompare(t *testing.T) {
-	a, again, b := NewToken("a"), NewToken("a"), NewToken("b")
-	if a != again || a == b {
-		t.Error("tokens do not compare by their text")
+	a, sameText, otherText := NewToken("a"), NewToken("a"), NewToken("b")
+	if a != sameText || a == otherText {
+		t.Error("tokens do not compare by text")
 	}
 	if NewToken("") != (Token{}) || !NewToken("").IsZero() || NewToken("").Reveal() != "" || NewToken("a").IsZero() {
-		t.Error("the empty token is not the zero value")
+		t.Error("only the token without text must be zero")
 	}
 }

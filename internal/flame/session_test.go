@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// sample is the answer printed on the vendor's page: no JSON, as its id has no value.
+// sample is the response on the vendor's page. It is not valid JSON: its id has no value.
 const sample = `{
  "auth_token":"ULzr7GuYA6iyo9EyiFrf",
  "id": ,
@@ -15,7 +15,7 @@ const sample = `{
 }`
 
 func TestSessionID(t *testing.T) {
-	// From sha256sum.
+	// The values come from sha256sum.
 	for token, want := range map[string]string{
 		"":                     "e3b0c44298fc1c14",
 		"ULzr7GuYA6iyo9EyiFrf": "beb4e100de27cf34",
@@ -65,91 +65,18 @@ func TestTokenValidate(t *testing.T) {
 	}
 }
 
-func TestParseSession(t *testing.T) {
-	token := Session{Token: NewToken("tok")}
-	for _, test := range []struct {
-		name, body string
-		want       Session
-		err        error
-	}{
-		{"the vendor's sample", sample, Session{Token: NewToken("ULzr7GuYA6iyo9EyiFrf"), Email: "support@flameanalytics.com"}, nil},
-		{
-			"version 2, id is empty", `{"auth_token":"tok","id":"","email":"a@b.c","full_name":"Ada Lovelace","photo_url":"x"}`,
-			Session{Token: NewToken("tok"), Email: "a@b.c", FullName: "Ada Lovelace"},
-			nil,
-		},
-		{
-			"version 2, id is a UUID", `{"id":"8b4e7a34-0b8e-4c9e-9f0a-0123456789ab","auth_token":"tok"}`,
-			Session{Token: NewToken("tok"), UserID: "8b4e7a34-0b8e-4c9e-9f0a-0123456789ab"},
-			nil,
-		},
-		{"version 1", `{"auth_token":"tok","id":42,"email":"a@b.c"}`, Session{Token: NewToken("tok"), UserID: "42", Email: "a@b.c"}, nil},
-		{"only the token", `{"auth_token":"tok"}`, token, nil},
-		{"with white space", "\r\n\t {\n\"auth_token\" :\t\"tok\"\n}\n\n", token, nil},
-		{"unknown members", `{"auth_token":"tok","x":{"auth_token":"other"},"y":[1,{"id":2}]}`, token, nil},
-		{"escapes", `{"auth_token":"t\u006fk","email":"\u00e9\n\"\\"}`, Session{Token: NewToken("tok"), Email: "é\n\"\\"}, nil},
-		{"an escaped name", `{"auth\u005ftoken":"tok"}`, token, nil},
+// onlyToken is a session with no other member than its token, "tok".
+var onlyToken = Session{Token: NewToken("tok")}
 
-		{"id beyond 2^53", `{"auth_token":"tok","id":9007199254740993}`, Session{Token: NewToken("tok"), UserID: "9007199254740993"}, nil},
-		{"id beyond 2^64", `{"auth_token":"tok","id":123456789012345678901234567890}`, Session{Token: NewToken("tok"), UserID: "123456789012345678901234567890"}, nil},
-		{"id is null", `{"auth_token":"tok","id":null}`, token, nil},
-		{"id is a list", `{"auth_token":"tok","id":[1]}`, token, nil},
-		{"id is an object", `{"auth_token":"tok","id":{"id":1}}`, token, nil},
-		{"id is a boolean", `{"auth_token":"tok","id":true}`, token, nil},
-		{"others are null", `{"auth_token":"tok","email":null,"full_name":null}`, token, nil},
-		{"others are no strings", `{"auth_token":"tok","email":7,"full_name":["Ada"]}`, token, nil},
+type parseTest struct {
+	name, body string
+	want       Session
+	err        error
+}
 
-		{"a member twice", `{"auth_token":"first","auth_token":"tok"}`, token, nil},
-		{"a member twice, last is null", `{"auth_token":"tok","auth_token":null}`, Session{}, ErrNoToken},
-		{"names in other case do not count", `{"AUTH_TOKEN":"no","Id":1,"EMAIL":"no"}`, Session{}, ErrNoToken},
-		{"names in other case do not override", `{"auth_token":"tok","Auth_Token":"no","ID":1}`, token, nil},
-		{"a long s in the name", `{"ſ":1,"auth_toKen":"no"}`, Session{}, ErrNoToken}, // these fold to s and k
-
-		{"id missing at the end", `{"auth_token":"tok","id": }`, token, nil},
-		{"token missing", `{"auth_token": ,"id":1}`, Session{}, ErrNoToken},
-		{"all missing", `{"auth_token":,"id":,"email":}`, Session{}, ErrNoToken},
-		{"missing below", `{"x":{"y":,"z":},"auth_token":"tok"}`, token, nil},
-		{"a string like a missing value", `{"auth_token":"tok","email":"a: ,b:}","id": ,"full_name":": ,\": ,"}`, Session{Token: NewToken("tok"), Email: "a: ,b:}", FullName: `: ,": ,`}, nil},
-		{"a backslash before the closing quote", `{"auth_token":"tok","email":"\\","id": ,"full_name":"\\\": ,"}`, Session{Token: NewToken("tok"), Email: `\`, FullName: `\": ,`}, nil},
-		{"two colons", `{"auth_token":"tok","id":: ,}`, Session{}, ErrNotJSON},
-		{"a missing element", `{"auth_token":"tok","x":[1,,2]}`, Session{}, ErrNotJSON},
-		{"a missing name", `{"auth_token":"tok",:1}`, Session{}, ErrNotJSON},
-		{"a trailing comma", `{"auth_token":"tok",}`, Session{}, ErrNotJSON},
-		{"missing, and no UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{Token: NewToken("tok"), Email: "\ufffd"}, nil},
-
-		{"empty", ``, Session{}, ErrNotJSON},
-		{"blank", " \n", Session{}, ErrNotJSON},
-		{"HTML", `<!DOCTYPE html><html><body>: , auth_token</body></html>`, Session{}, ErrNotJSON},
-		{"a list", `[{"auth_token":"tok"}]`, Session{}, ErrNotJSON},
-		{"an empty list", `[]`, Session{}, ErrNotJSON},
-		{"null", `null`, Session{}, ErrNotJSON},
-		{"a string", `"tok"`, Session{}, ErrNotJSON},
-		{"a number", `1`, Session{}, ErrNotJSON},
-		{"cut off", `{"auth_token":"tok"`, Session{}, ErrNotJSON},
-		{"cut off in the token", `{"auth_token":"to`, Session{}, ErrNotJSON},
-		{"cut off at an escape", `{"auth_token":"to\`, Session{}, ErrNotJSON},
-		{"two objects", `{"auth_token":"tok"}{}`, Session{}, ErrNotJSON},
-		{"a byte order mark", "\ufeff" + `{"auth_token":"tok"}`, Session{}, ErrNotJSON},
-		{"too deep", `{"auth_token":"tok","x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, Session{}, ErrNotJSON},
-		{"never closed", strings.Repeat(`{"a":`, 100000), Session{}, ErrNotJSON},
-		{"deep", `{"auth_token":"tok","x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, token, nil},
-
-		{"an empty object", `{}`, Session{}, ErrNoToken},
-		{"token is empty", `{"auth_token":""}`, Session{}, ErrNoToken},
-		{"token is null", `{"auth_token":null}`, Session{}, ErrNoToken},
-		{"token is a number", `{"auth_token":123}`, Session{}, ErrNoToken},
-		{"token is an object", `{"auth_token":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
-		{"token is a list", `{"auth_token":["tok"]}`, Session{}, ErrNoToken},
-		{"token further down", `{"session":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
-
-		{"token with a space", `{"auth_token":"a b","id":1}`, Session{Token: NewToken("a b"), UserID: "1"}, ErrTokenUnusable},
-		{"token with a line break", `{"auth_token":"a\r\nb"}`, Session{Token: NewToken("a\r\nb")}, ErrTokenUnusable},
-		{"token with a quote", `{"auth_token":"a\"b"}`, Session{Token: NewToken(`a"b`)}, ErrTokenUnusable},
-		{"token outside ASCII", `{"auth_token":"é"}`, Session{Token: NewToken("é")}, ErrTokenUnusable},
-		{"token is no UTF-8", "{\"auth_token\":\"a\xffb\"}", Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
-		{"token with half a pair", `{"auth_token":"a\ud800b"}`, Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
-		{"email is no UTF-8", "{\"auth_token\":\"tok\",\"email\":\"a\xffb\"}", Session{Token: NewToken("tok"), Email: "a\ufffdb"}, nil},
-	} {
+func runParseTests(t *testing.T, tests []parseTest) {
+	t.Helper()
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := parseSession([]byte(test.body))
 			if got != test.want || err != test.err {
@@ -159,10 +86,116 @@ func TestParseSession(t *testing.T) {
 	}
 }
 
+func TestParseSession(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"the vendor's sample", sample, Session{Token: NewToken("ULzr7GuYA6iyo9EyiFrf"), Email: "support@flameanalytics.com"}, nil},
+		{
+			"version 2, empty id", `{"auth_token":"tok","id":"","email":"a@b.c","full_name":"Ada Lovelace","photo_url":"x"}`,
+			Session{Token: NewToken("tok"), Email: "a@b.c", FullName: "Ada Lovelace"},
+			nil,
+		},
+		{
+			"version 2, UUID as id", `{"id":"8b4e7a34-0b8e-4c9e-9f0a-0123456789ab","auth_token":"tok"}`,
+			Session{Token: NewToken("tok"), UserID: "8b4e7a34-0b8e-4c9e-9f0a-0123456789ab"},
+			nil,
+		},
+		{"version 1", `{"auth_token":"tok","id":42,"email":"a@b.c"}`, Session{Token: NewToken("tok"), UserID: "42", Email: "a@b.c"}, nil},
+		{"only the token", `{"auth_token":"tok"}`, onlyToken, nil},
+		{"with white space", "\r\n\t {\n\"auth_token\" :\t\"tok\"\n}\n\n", onlyToken, nil},
+		{"unknown members", `{"auth_token":"tok","x":{"auth_token":"other"},"y":[1,{"id":2}]}`, onlyToken, nil},
+		{"escapes", `{"auth_token":"t\u006fk","email":"\u00e9\n\"\\"}`, Session{Token: NewToken("tok"), Email: "é\n\"\\"}, nil},
+		{"an escaped name", `{"auth\u005ftoken":"tok"}`, onlyToken, nil},
+	})
+}
+
+func TestParseSessionOtherTypes(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"id beyond 2^53", `{"auth_token":"tok","id":9007199254740993}`, Session{Token: NewToken("tok"), UserID: "9007199254740993"}, nil},
+		{"id beyond 2^64", `{"auth_token":"tok","id":123456789012345678901234567890}`, Session{Token: NewToken("tok"), UserID: "123456789012345678901234567890"}, nil},
+		{"id is null", `{"auth_token":"tok","id":null}`, onlyToken, nil},
+		{"id is a list", `{"auth_token":"tok","id":[1]}`, onlyToken, nil},
+		{"id is an object", `{"auth_token":"tok","id":{"id":1}}`, onlyToken, nil},
+		{"id is a boolean", `{"auth_token":"tok","id":true}`, onlyToken, nil},
+		{"other members are null", `{"auth_token":"tok","email":null,"full_name":null}`, onlyToken, nil},
+		{"other members are not strings", `{"auth_token":"tok","email":7,"full_name":["Ada"]}`, onlyToken, nil},
+	})
+}
+
+func TestParseSessionMemberNames(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"duplicate member", `{"auth_token":"first","auth_token":"tok"}`, onlyToken, nil},
+		{"duplicate member, the last is null", `{"auth_token":"tok","auth_token":null}`, Session{}, ErrNoToken},
+		{"names in other case are ignored", `{"AUTH_TOKEN":"no","Id":1,"EMAIL":"no"}`, Session{}, ErrNoToken},
+		{"names in other case do not override", `{"auth_token":"tok","Auth_Token":"no","ID":1}`, onlyToken, nil},
+		{"a long s in the name", `{"ſ":1,"auth_toKen":"no"}`, Session{}, ErrNoToken}, // they fold to s and k
+	})
+}
+
+func TestParseSessionMissingValues(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"id missing at the end", `{"auth_token":"tok","id": }`, onlyToken, nil},
+		{"token missing", `{"auth_token": ,"id":1}`, Session{}, ErrNoToken},
+		{"all missing", `{"auth_token":,"id":,"email":}`, Session{}, ErrNoToken},
+		{"nested values missing", `{"x":{"y":,"z":},"auth_token":"tok"}`, onlyToken, nil},
+		{"a string like a missing value", `{"auth_token":"tok","email":"a: ,b:}","id": ,"full_name":": ,\": ,"}`, Session{Token: NewToken("tok"), Email: "a: ,b:}", FullName: `: ,": ,`}, nil},
+		{"a backslash before the closing quote", `{"auth_token":"tok","email":"\\","id": ,"full_name":"\\\": ,"}`, Session{Token: NewToken("tok"), Email: `\`, FullName: `\": ,`}, nil},
+		{"two colons", `{"auth_token":"tok","id":: ,}`, Session{}, ErrNotJSON},
+		{"a missing element", `{"auth_token":"tok","x":[1,,2]}`, Session{}, ErrNotJSON},
+		{"a missing name", `{"auth_token":"tok",:1}`, Session{}, ErrNotJSON},
+		{"a trailing comma", `{"auth_token":"tok",}`, Session{}, ErrNotJSON},
+		{"missing, and invalid UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{Token: NewToken("tok"), Email: "\ufffd"}, nil},
+	})
+}
+
+func TestParseSessionNotJSON(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"empty", ``, Session{}, ErrNotJSON},
+		{"blank", " \n", Session{}, ErrNotJSON},
+		{"HTML", `<!DOCTYPE html><html><body>: , auth_token</body></html>`, Session{}, ErrNotJSON},
+		{"a list", `[{"auth_token":"tok"}]`, Session{}, ErrNotJSON},
+		{"an empty list", `[]`, Session{}, ErrNotJSON},
+		{"null", `null`, Session{}, ErrNotJSON},
+		{"a string", `"tok"`, Session{}, ErrNotJSON},
+		{"a number", `1`, Session{}, ErrNotJSON},
+		{"truncated", `{"auth_token":"tok"`, Session{}, ErrNotJSON},
+		{"truncated in the token", `{"auth_token":"to`, Session{}, ErrNotJSON},
+		{"truncated at an escape", `{"auth_token":"to\`, Session{}, ErrNotJSON},
+		{"two objects", `{"auth_token":"tok"}{}`, Session{}, ErrNotJSON},
+		{"a byte order mark", "\ufeff" + `{"auth_token":"tok"}`, Session{}, ErrNotJSON},
+		{"nested too deeply", `{"auth_token":"tok","x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, Session{}, ErrNotJSON},
+		{"never closed", strings.Repeat(`{"a":`, 100000), Session{}, ErrNotJSON},
+		{"nested deeply", `{"auth_token":"tok","x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, onlyToken, nil},
+	})
+}
+
+func TestParseSessionNoToken(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"an empty object", `{}`, Session{}, ErrNoToken},
+		{"token is empty", `{"auth_token":""}`, Session{}, ErrNoToken},
+		{"token is null", `{"auth_token":null}`, Session{}, ErrNoToken},
+		{"token is a number", `{"auth_token":123}`, Session{}, ErrNoToken},
+		{"token is an object", `{"auth_token":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
+		{"token is a list", `{"auth_token":["tok"]}`, Session{}, ErrNoToken},
+		{"nested token", `{"session":{"auth_token":"tok"}}`, Session{}, ErrNoToken},
+	})
+}
+
+func TestParseSessionUnusableToken(t *testing.T) {
+	runParseTests(t, []parseTest{
+		{"token with a space", `{"auth_token":"a b","id":1}`, Session{Token: NewToken("a b"), UserID: "1"}, ErrTokenUnusable},
+		{"token with a line break", `{"auth_token":"a\r\nb"}`, Session{Token: NewToken("a\r\nb")}, ErrTokenUnusable},
+		{"token with a quote", `{"auth_token":"a\"b"}`, Session{Token: NewToken(`a"b`)}, ErrTokenUnusable},
+		{"token outside ASCII", `{"auth_token":"é"}`, Session{Token: NewToken("é")}, ErrTokenUnusable},
+		{"token is invalid UTF-8", "{\"auth_token\":\"a\xffb\"}", Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
+		{"token with half a surrogate pair", `{"auth_token":"a\ud800b"}`, Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
+		{"email is invalid UTF-8", "{\"auth_token\":\"tok\",\"email\":\"a\xffb\"}", Session{Token: NewToken("tok"), Email: "a\ufffdb"}, nil},
+	})
+}
+
 func TestFitsHeader(t *testing.T) {
 	for token, want := range map[string]bool{
 		"tok":       true,
-		"a b":       true, // not to be kept, but a header can carry it
+		"a b":       true, // unusable, but a header can carry it
 		`a"b`:       true,
 		"é":         true,
 		" a":        false, // a header would lose the space
@@ -195,10 +228,10 @@ func FuzzParseSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		session, err := parseSession(body)
 		if err == nil && session.Token.Validate() != nil {
-			t.Fatalf("a session with the token %q", session.Token.Reveal())
+			t.Fatalf("the session has the token %q", session.Token.Reveal())
 		}
 		if err != nil && !errors.Is(err, ErrTokenUnusable) && session != (Session{}) {
-			t.Fatalf("a session beside %v", err)
+			t.Fatalf("got a session with the error %v", err)
 		}
 		var plain map[string]any
 		if json.Unmarshal(body, &plain) != nil || plain == nil {
@@ -208,12 +241,12 @@ func FuzzParseSession(f *testing.F) {
 		switch {
 		case want == "":
 			if !errors.Is(err, ErrNoToken) {
-				t.Fatalf("got %v; the answer holds no token", err)
+				t.Fatalf("got %v, want %v: the body has no token", err, ErrNoToken)
 			}
 		case session.Token.Reveal() != want:
-			t.Fatalf("the token is %q, and was read as %q, %v", want, session.Token.Reveal(), err)
+			t.Fatalf("the token %q was parsed as %q, %v", want, session.Token.Reveal(), err)
 		case (NewToken(want).Validate() == nil) != (err == nil):
-			t.Fatalf("the token is %q; got %v", want, err)
+			t.Fatalf("the token %q: got the error %v", want, err)
 		}
 	})
 }

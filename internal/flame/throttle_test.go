@@ -39,8 +39,8 @@ func (l *limitedAPI) allows() bool {
 	return l.inWindow <= l.perSecond
 }
 
-// The throttle adapts to each kind of limit. Ten callers always have something
-// to send. Time is virtual.
+// The throttle adapts to each kind of limit while ten callers keep sending. Time
+// is virtual.
 func TestThrottleFits(t *testing.T) {
 	const calls, callers, perSecond, runs = 500, 10, 50, 9
 	var table strings.Builder
@@ -67,17 +67,17 @@ func TestThrottleFits(t *testing.T) {
 							requests = append(requests, float64(api.requests)/calls)
 						})
 					}
-					// Waits are random, and one long wait at the end makes a run long, so only the median counts.
+					// Waits are random, and one long wait at the end makes a run long: check only the median.
 					slices.Sort(times)
 					slices.Sort(requests)
 					took, sent := times[runs/2], requests[runs/2]
 					fmt.Fprintf(&table, "\n%.2f  %.2f  %s", took, sent, name)
-					most := 1.4
+					limit := 1.4
 					if burst == 20 && retryAfter > 0 {
-						most = 2 // a pause wastes what does not fit into the bucket
+						limit = 2 // a pause wastes the time after the bucket is full
 					}
-					if took >= most {
-						t.Errorf("%.2f times the ideal time, want less than %.1f", took, most)
+					if took >= limit {
+						t.Errorf("%.2f times the ideal time, want less than %.1f", took, limit)
 					}
 					if sent > 1.1 {
 						t.Errorf("%.2f requests per call, want at most 1.1", sent)
@@ -89,7 +89,7 @@ func TestThrottleFits(t *testing.T) {
 	t.Logf("medians: time over the ideal, requests per call%s", table.String())
 }
 
-// runThrough sends calls as Client.do does, but only with the throttle and the backoff.
+// runThrough makes calls like Client.do, but with only the throttle and the backoff.
 func runThrough(ctx context.Context, throttle *throttle, api *limitedAPI, calls, callers int, think time.Duration) {
 	todo := make(chan struct{}, calls)
 	for range calls {
@@ -122,7 +122,6 @@ func runThrough(ctx context.Context, throttle *throttle, api *limitedAPI, calls,
 	all.Wait()
 }
 
-// A throttle that has slowed down speeds up again.
 func TestThrottleRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := &throttle{}
@@ -132,12 +131,12 @@ func TestThrottleRecovers(t *testing.T) {
 		api = &limitedAPI{bucket: rate.NewLimiter(1000, 1000)}
 		runThrough(t.Context(), throttle, api, 3000, 10, 10*time.Millisecond)
 		if fast := throttle.limit().Limit(); slow > 25 || fast < 2*slow {
-			t.Errorf("the rate was %.1f, and is now %.1f requests per second", slow, fast)
+			t.Errorf("the rate rose from %.1f to %.1f requests per second, want from at most 25 to twice as many", slow, fast)
 		}
 	})
 }
 
-// The rate of a single request is unknown: its 429 must not slow down the rest.
+// A single request has no rate, so its 429 must not set one.
 func TestThrottleIgnoresOneRequest(t *testing.T) {
 	throttle := &throttle{}
 	if err := throttle.wait(t.Context()); err != nil {
@@ -145,6 +144,6 @@ func TestThrottleIgnoresOneRequest(t *testing.T) {
 	}
 	throttle.limited(0)
 	if throttle.limit() != nil {
-		t.Errorf("learned %.1f requests per second", throttle.limit().Limit())
+		t.Errorf("the throttle learned %.1f requests per second", throttle.limit().Limit())
 	}
 }

@@ -15,9 +15,9 @@ import (
 // source without a host.
 var hosts = []string{"registry.terraform.io", "registry.opentofu.org"}
 
-// Override has Terraform run these binaries, by the sources of the providers. It
-// needs no init, and warns about the override in every plan. A source may name a
-// host, as in "registry.example.com/acme/thing". A missing binary is an error.
+// Override makes Terraform use these binaries; the keys are provider sources. It
+// needs no init, and every plan warns about the override. A source may have a host,
+// as in "registry.example.com/acme/thing". A missing binary is an error.
 // https://developer.hashicorp.com/terraform/cli/config/config-file#development-overrides-for-provider-developers
 func (w *Workspace) Override(binaries map[string]string) error {
 	root, err := os.MkdirTemp(w.Home, "overrides-")
@@ -26,7 +26,7 @@ func (w *Workspace) Override(binaries map[string]string) error {
 	}
 	folders := map[string]string{} // by address
 	for source, binary := range binaries {
-		// An override names a folder. The binary is found in it by the name of its file.
+		// An override names a folder. Terraform finds the binary there by its file name.
 		folder := filepath.Join(root, filepath.FromSlash(source))
 		if err := link(binary, filepath.Join(folder, "terraform-provider-"+path.Base(source))); err != nil {
 			return err
@@ -42,7 +42,7 @@ func (w *Workspace) Override(binaries map[string]string) error {
 	return w.writeCLIConfig("provider_installation {\n  dev_overrides {\n" + config.String() + "  }\n}\n")
 }
 
-// Mirror has Terraform install this binary on init, as version 0.0.1 of the
+// Mirror makes Terraform install this binary on init, as version 0.0.1 of the
 // source. A missing binary is an error.
 // https://developer.hashicorp.com/terraform/cli/config/config-file#filesystem_mirror
 func (w *Workspace) Mirror(source, binary string) error {
@@ -60,8 +60,8 @@ func (w *Workspace) Mirror(source, binary string) error {
 	return w.writeCLIConfig(fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", root))
 }
 
-// Registry has Terraform install providers on init from this registry, in place
-// of both public ones. service is the URL of its provider registry protocol.
+// Registry makes Terraform install providers on init from this registry, instead
+// of the two public ones. service is the base URL of its provider registry protocol.
 // https://developer.hashicorp.com/terraform/internals/provider-registry-protocol
 func (w *Workspace) Registry(service string) error {
 	config := "provider_installation {\n  direct {}\n}\n"
@@ -77,7 +77,7 @@ func (w *Workspace) writeCLIConfig(content string) error {
 	return os.WriteFile(w.cliConfig(), []byte(content), 0o600)
 }
 
-// addresses returns the source with each host that it may get.
+// addresses returns the source with each host that Terraform or OpenTofu may add.
 func addresses(source string) []string {
 	if strings.Count(source, "/") == 2 {
 		return []string{source}
@@ -89,11 +89,11 @@ func addresses(source string) []string {
 	return all
 }
 
-// link makes a link to the binary, and the folders it is in. A missing binary is
-// an error here, since Terraform would only say that it found no provider.
+// link creates a link to the binary, and the folders in its name. A missing binary
+// is an error here, because Terraform would only say that it found no provider.
 func link(binary, name string) error {
 	if _, err := os.Stat(binary); err != nil {
-		return fmt.Errorf("the provider's binary: %w", err)
+		return fmt.Errorf("cannot find the provider's binary: %w", err)
 	}
 	binary, err := filepath.Abs(binary)
 	if err != nil {

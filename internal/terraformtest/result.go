@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// A Result is how a command ended, and its output without colours.
+// A Result is the outcome of a command. Its output has no colours.
 type Result struct {
 	Stdout, Stderr string
-	ExitCode       int           // -1 if it did not start, or was killed
+	ExitCode       int           // -1 if the command did not start, or was killed
 	CPU            time.Duration // processor time of the command and its providers
 }
 
-// String returns everything that helps to find out why a command failed.
+// String returns the exit code and all output.
 func (r Result) String() string {
 	return fmt.Sprintf("exit code %d\n--- stdout\n%s\n--- stderr\n%s", r.ExitCode, r.Stdout, r.Stderr)
 }

@@ -25,14 +25,14 @@ func newWorkspace(t *testing.T, command string) *Workspace {
 			t.Error(err)
 		}
 		if _, err := os.Stat(w.Home); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the folder is still there after Close: %v", err)
+			t.Errorf("the folder still exists after Close: %v", err)
 		}
 	})
 	return w
 }
 
-// wantCLIConfig compares the CLI configuration, with HOME for the home folder
-// and * for what is different in each run.
+// wantCLIConfig compares the CLI configuration. In want, HOME stands for the home
+// folder, and * for a random name.
 func wantCLIConfig(t *testing.T, w *Workspace, want string) {
 	t.Helper()
 	content, err := os.ReadFile(w.cliConfig())
@@ -77,10 +77,10 @@ func TestOverride(t *testing.T) {
 `)
 	links, err := filepath.Glob(filepath.Join(w.Home, "overrides-*", "flameanalytics", "flame", "terraform-provider-flame"))
 	if err != nil || len(links) != 2 {
-		t.Fatalf("links: %q (%v)", links, err)
+		t.Fatalf("got the links %q (%v), want 2", links, err)
 	}
 	if target, err := os.Readlink(links[0]); target != binary {
-		t.Errorf("the link leads to %q (%v)", target, err)
+		t.Errorf("the link points to %q (%v), want %q", target, err, binary)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestMirror(t *testing.T) {
 	for _, host := range hosts {
 		links, err := filepath.Glob(filepath.Join(w.Home, "mirror-*", host, "flameanalytics", "flame", "0.0.1", runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-flame_v0.0.1"))
 		if err != nil || len(links) != 1 {
-			t.Errorf("%s: %q (%v)", host, links, err)
+			t.Errorf("%s: got the links %q (%v), want 1", host, links, err)
 		}
 	}
 }
@@ -128,32 +128,32 @@ func TestMissingBinary(t *testing.T) {
 	w := newWorkspace(t, "env")
 	for _, binary := range []string{"", filepath.Join(t.TempDir(), "nothing")} {
 		if err := w.Override(map[string]string{"flameanalytics/flame": binary}); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("Override with %q: %v", binary, err)
+			t.Errorf("Override with %q: got %v, want %v", binary, err, os.ErrNotExist)
 		}
 		if err := w.Mirror("flameanalytics/flame", binary); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("Mirror with %q: %v", binary, err)
+			t.Errorf("Mirror with %q: got %v, want %v", binary, err, os.ErrNotExist)
 		}
 	}
 }
 
 func TestMissingCommand(t *testing.T) {
 	if _, err := New("no-such-terraform"); !errors.Is(err, exec.ErrNotFound) {
-		t.Error(err)
+		t.Errorf("got %v, want %v", err, exec.ErrNotFound)
 	}
 }
 
 func TestDefaultCommand(t *testing.T) {
 	t.Setenv("TF_ACC_TERRAFORM_PATH", "")
 	if got := DefaultCommand(); got != "terraform" {
-		t.Error(got)
+		t.Errorf("got %q, want terraform", got)
 	}
 	t.Setenv("TF_ACC_TERRAFORM_PATH", "/opt/tofu")
 	if got := DefaultCommand(); got != "/opt/tofu" {
-		t.Error(got)
+		t.Errorf("got %q, want /opt/tofu", got)
 	}
 }
 
-// The commands get the listed variables and no others.
+// Commands get only the listed variables.
 func TestEnvironment(t *testing.T) {
 	for _, name := range []string{"FLAME_PASSWORD", "TF_LOG", "TF_CLI_ARGS", "TF_CLI_CONFIG_FILE", "TF_DATA_DIR", "XDG_DATA_HOME", "HTTPS_PROXY"} {
 		t.Setenv(name, "the user's")
@@ -179,10 +179,10 @@ func TestRunFails(t *testing.T) {
 	r, err := w.Run(t.Context(), "-c", `printf '\033[1;31mred\033[0m'; echo why >&2; exit 3`)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "exit status 3\nredwhy\n") {
-		t.Errorf("the error is %v", err)
+		t.Errorf("got the error %v", err)
 	}
 	if r.Stdout != "red" || r.Stderr != "why\n" || r.ExitCode != 3 {
-		t.Errorf("the result is %v", r)
+		t.Errorf("got the result %v", r)
 	}
 }
 
@@ -225,7 +225,7 @@ func TestAccRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		if args[0] == "output" && r.Stdout != "hello" {
-			t.Errorf("the output is %v", r)
+			t.Errorf("got the output %v", r)
 		}
 		if r.CPU <= 0 {
 			t.Errorf("%s used %v of processor time", args[0], r.CPU)
@@ -236,11 +236,11 @@ func TestAccRun(t *testing.T) {
 	}
 	r, err := w.Run(t.Context(), "plan")
 	if err == nil || r.ExitCode != 1 || !strings.Contains(r.Text(), `on main.tf line 2, in output "value": 2: value = nonsense.value`) {
-		t.Errorf("%v: %v", err, r)
+		t.Errorf("plan with an invalid reference: %v: %v", err, r)
 	}
 }
 
-// Without Override, Mirror or Registry, Terraform asks no registry.
+// Without Override, Mirror or Registry, Terraform must not use a public registry.
 func TestAccNoProviders(t *testing.T) {
 	acceptance(t)
 	w := newWorkspace(t, DefaultCommand())
@@ -248,12 +248,12 @@ func TestAccNoProviders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r, err := w.Run(t.Context(), "init"); err == nil || !strings.Contains(r.Text(), "no available releases match the given constraints") {
-		t.Errorf("%v: %v", err, r)
+		t.Errorf("init without a registry: %v: %v", err, r)
 	}
 }
 
-// The end of the context ends Terraform and everything it started, with the
-// state saved.
+// The end of the context stops Terraform and its child processes, after it saves
+// the state.
 func TestAccInterrupt(t *testing.T) {
 	acceptance(t)
 	w := newWorkspace(t, DefaultCommand())
@@ -262,7 +262,7 @@ resource "terraform_data" "done" {}
 resource "terraform_data" "hangs" {
   depends_on = [terraform_data.done]
   provisioner "local-exec" {
-    command = "echo it has started; exec tail -f /dev/null"
+    command = "echo started; exec tail -f /dev/null"
   }
 }
 `); err != nil {
@@ -279,18 +279,18 @@ resource "terraform_data" "hangs" {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.HasSuffix(withoutColours(lines.Text()), "(local-exec): it has started") {
+		if strings.HasSuffix(withoutColours(lines.Text()), "(local-exec): started") {
 			cancel()
 		}
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		t.Error("the provisioner did not start in time")
+		t.Error("the provisioner did not start within a minute")
 	}
 	if err := cmd.Wait(); err == nil {
 		t.Error("the interrupted apply succeeded")
 	}
 	state, err := os.ReadFile(filepath.Join(w.Dir, "terraform.tfstate"))
 	if err != nil || !strings.Contains(string(state), `"done"`) {
-		t.Errorf("the state is %q (%v)", state, err)
+		t.Errorf("the state lacks the finished resource: %q (%v)", state, err)
 	}
 }

@@ -14,8 +14,8 @@
 //	}
 //	result, err := w.Run(ctx, "apply", "-auto-approve", "-input=false")
 //
-// Override, Mirror and Registry say where providers come from; the last call
-// counts. Without one, there is only the provider built into Terraform.
+// Override, Mirror and Registry set where Terraform finds providers; the last call
+// counts. Without such a call, only the provider built into Terraform is available.
 package terraformtest
 
 import (
@@ -34,9 +34,9 @@ import (
 // A Workspace is a folder with a configuration, and an environment of its own
 // to run commands in.
 type Workspace struct {
-	Home string   // the folder of everything here: HOME and TMPDIR of the commands
-	Dir  string   // the configuration, in Home
-	Env  []string // as in exec.Cmd; of two entries for one variable, the later counts
+	Home string   // contains all files; HOME and TMPDIR of the commands
+	Dir  string   // contains the configuration; a folder in Home
+	Env  []string // as in exec.Cmd: the last entry of a variable counts
 
 	command string
 }
@@ -46,16 +46,16 @@ type Workspace struct {
 func DefaultCommand() string { return cmp.Or(os.Getenv("TF_ACC_TERRAFORM_PATH"), "terraform") }
 
 // New returns an empty workspace, which the caller must close. The command is a
-// path, or a name to find on PATH. It is an error if there is no such command.
+// path, or a name to find on PATH. A missing command is an error.
 func New(command string) (*Workspace, error) {
 	command, err := exec.LookPath(command)
 	if err != nil {
 		return nil, err
 	}
-	if command, err = filepath.Abs(command); err != nil { // it runs in another folder
+	if command, err = filepath.Abs(command); err != nil { // the command runs in another folder
 		return nil, err
 	}
-	home, err := os.MkdirTemp("", "terraform-") // short: sockets of providers are in it too
+	home, err := os.MkdirTemp("", "terraform-") // short, because paths of sockets are limited
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func New(command string) (*Workspace, error) {
 // Close removes the folder and everything in it.
 func (w *Workspace) Close() error { return os.RemoveAll(w.Home) }
 
-// Write writes a file of the configuration, and makes the folders in its name.
+// Write writes a file of the configuration, and creates the folders in its name.
 func (w *Workspace) Write(name, content string) error {
 	path := filepath.Join(w.Dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -89,10 +89,10 @@ func (w *Workspace) Write(name, content string) error {
 // Setenv sets an environment variable for the commands that follow.
 func (w *Workspace) Setenv(name, value string) { w.Env = append(w.Env, name+"="+value) }
 
-// Command returns a command that is ready to start. The end of ctx interrupts
-// it: Terraform then finishes the requests in flight, saves the state and stops
-// its providers. It is killed if that takes more than a minute. Ctrl-C in a
-// terminal interrupts it too, and a second interrupt makes it exit at once.
+// Command returns a command that is ready to start. The end of ctx interrupts it:
+// Terraform then finishes in-flight requests, saves the state and stops its
+// providers. It is killed if that takes more than a minute. Ctrl-C in a terminal
+// interrupts it too, and a second interrupt makes it exit at once.
 func (w *Workspace) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, w.command, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -101,8 +101,8 @@ func (w *Workspace) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Run runs the command to its end. If the exit code is not 0, Run returns both
-// the result and an error that wraps an *exec.ExitError and holds the output.
+// Run runs a command and waits for it. If the exit code is not 0, it returns both
+// the result and an error that wraps an *exec.ExitError and contains the output.
 func (w *Workspace) Run(ctx context.Context, args ...string) (Result, error) {
 	cmd := w.Command(ctx, args...)
 	var stdout, stderr bytes.Buffer

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-// Command chart draws the rows that internal/cmd/bench writes as JSON into an
-// SVG: for each command, the seconds by the number of sessions.
+// Command chart draws the JSON rows of internal/cmd/bench as an SVG: for each
+// command, the seconds over the number of sessions.
 //
 // Usage: chart < bench.json > bench.svg
 package main
@@ -39,17 +39,17 @@ func main() {
 	const width, height = 24 * vg.Centimeter, 8 * vg.Centimeter
 	image := vgsvg.New(width, height)
 	canvas := draw.New(image)
-	canvas.SetColor(color.White) // also on a dark page
+	canvas.SetColor(color.White) // readable on a dark page too
 	canvas.Fill(canvas.Rectangle.Path())
 	for i, panel := range []struct {
 		title string
-		of    func(row) measure
+		value func(row) measure
 	}{
 		{"apply", func(r row) measure { return r.Apply }},
 		{"refresh", func(r row) measure { return r.Refresh }},
 		{"destroy", func(r row) measure { return r.Destroy }},
 	} {
-		p, err := plotOf(panel.title, rows, panel.of)
+		p, err := newPlot(panel.title, rows, panel.value)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -66,7 +66,7 @@ var colors = []color.Color{
 	color.RGBA{R: 0x2e, G: 0x8b, B: 0x57, A: 0xff}, color.RGBA{R: 0x7b, G: 0x3f, B: 0xa0, A: 0xff}, color.RGBA{R: 0xb0, G: 0x8d, B: 0x00, A: 0xff},
 }
 
-func plotOf(title string, rows []row, of func(row) measure) (*plot.Plot, error) {
+func newPlot(title string, rows []row, value func(row) measure) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = title
 	p.X.Label.Text = "sessions"
@@ -79,14 +79,14 @@ func plotOf(title string, rows []row, of func(row) measure) (*plot.Plot, error) 
 	var names []string
 	for _, r := range rows {
 		name := r.Resource
-		if r.Resource != "terraform_data" && r.Resource != "random_id" { // these ask no API
-			name = fmt.Sprintf("%s, API of %d ms", r.Resource, r.Latency/1e6)
+		if r.Resource != "terraform_data" && r.Resource != "random_id" { // these call no API
+			name = fmt.Sprintf("%s, API latency %d ms", r.Resource, r.Latency/1e6)
 		}
 		if lines[name] == nil {
 			names = append(names, name)
 		}
 		counts = append(counts, plot.Tick{Value: float64(r.Count), Label: fmt.Sprint(r.Count)})
-		lines[name] = append(lines[name], plotter.XY{X: float64(r.Count), Y: of(r).Seconds})
+		lines[name] = append(lines[name], plotter.XY{X: float64(r.Count), Y: value(r).Seconds})
 	}
 	for i, name := range names {
 		line, points, err := plotter.NewLinePoints(lines[name])

@@ -1,7 +1,7 @@
-// Command bench measures what a user waits for: real Terraform applying,
-// refreshing and destroying many sessions against the fake API, beside as many
-// terraform_data resources, which take no provider at all and so are the floor.
-// It prints a table of medians, and writes them as JSON for the chart.
+// Command bench measures how long real Terraform takes to apply, refresh and
+// destroy many sessions against the fake API. It compares them with as many
+// terraform_data resources: those need no provider, so nothing can be faster. It
+// prints a table of medians, and writes them as JSON for the chart.
 package main
 
 import (
@@ -30,14 +30,14 @@ func main() {
 	var counts, latencies, out string
 	flag.StringVar(&b.terraform, "terraform", terraformtest.DefaultCommand(), "the Terraform or OpenTofu `command`")
 	flag.StringVar(&b.provider, "provider", "", "the provider's `binary`")
-	flag.StringVar(&b.random, "random", "", "a `binary` of terraform-provider-random, to measure random_id beside")
-	flag.StringVar(&b.restful, "restful", "", "a `binary` of terraform-provider-restful, to measure the same requests beside")
-	flag.StringVar(&counts, "counts", "100,500,1000", "how many sessions")
-	flag.StringVar(&latencies, "latencies", "0s,50ms", "how long the API takes to answer")
+	flag.StringVar(&b.random, "random", "", "a `binary` of terraform-provider-random, to compare with random_id")
+	flag.StringVar(&b.restful, "restful", "", "a `binary` of terraform-provider-restful, to compare with the same requests")
+	flag.StringVar(&counts, "counts", "100,500,1000", "numbers of sessions, separated by commas")
+	flag.StringVar(&latencies, "latencies", "0s,50ms", "latencies of the API, separated by commas")
 	flag.BoolVar(&b.tls, "tls", false, "serve the API over TLS, with HTTP/2")
-	flag.IntVar(&b.repeats, "repeats", 3, "how often each is measured, time permitting; once at least")
-	flag.DurationVar(&b.budget, "budget", 9*time.Minute, "begin no repetition that would end later than this")
-	flag.StringVar(&out, "json", "", "the `file` to write the medians to")
+	flag.IntVar(&b.repeats, "repeats", 3, "how many times to measure each row, if the budget allows; at least once")
+	flag.DurationVar(&b.budget, "budget", 9*time.Minute, "start no repetition that would end after this time")
+	flag.StringVar(&out, "json", "", "the JSON `file` for the medians")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -54,7 +54,7 @@ type bench struct {
 	tls                                  bool
 }
 
-// A Row is the medians of one kind of resource, number and latency.
+// A Row holds the medians for one kind of resource, count and latency.
 type Row struct {
 	Resource  string        `json:"resource"`
 	Count     int           `json:"count"`
@@ -63,18 +63,18 @@ type Row struct {
 	Apply     Measure       `json:"apply"`
 	Refresh   Measure       `json:"refresh"`
 	Destroy   Measure       `json:"destroy"`
-	PeakBytes int64         `json:"peak_bytes"` // resident, of the largest provider process
+	PeakBytes int64         `json:"peak_bytes"` // resident memory of the largest provider process
 
-	provider string // its binary; "": it needs none
+	provider string // path of the binary; "": none needed
 	samples  [len(commands)][]sample
-	took     time.Duration // the last repetition
+	took     time.Duration // of the last repetition
 }
 
-// A Measure is the median of one command.
+// A Measure holds the medians for one command.
 type Measure struct {
 	Seconds     float64 `json:"seconds"`
-	Spread      float64 `json:"spread"`      // (slowest - fastest) / median: how noisy the machine was
-	CPUSeconds  float64 `json:"cpu_seconds"` // of Terraform, its providers included
+	Spread      float64 `json:"spread"`      // (slowest - fastest) / median
+	CPUSeconds  float64 `json:"cpu_seconds"` // of Terraform and its providers
 	Provider    float64 `json:"provider_cpu_seconds"`
 	Requests    int     `json:"requests"`
 	Connections int     `json:"connections"`
@@ -98,7 +98,7 @@ func (b *bench) run(ctx context.Context, counts, latencies []string, out string)
 		if err != nil {
 			return err
 		}
-		// In rounds, so that a machine that is slow for a while is so to all alike.
+		// Measure in rounds, so that a slow phase of the machine affects all rows alike.
 		for round := range b.repeats {
 			for i := range group {
 				if round > 0 && time.Since(started)+group[i].took > b.budget {
@@ -127,9 +127,9 @@ func (b *bench) run(ctx context.Context, counts, latencies []string, out string)
 	return os.WriteFile(out, append(content, '\n'), 0o644)
 }
 
-// rows lists what is to be measured of a number, the floor first.
+// rows returns the rows to measure for a count, the baseline first.
 func (b *bench) rows(count int, latencies []string) ([]Row, error) {
-	rows := []Row{{Resource: floor, Count: count}}
+	rows := []Row{{Resource: baseline, Count: count}}
 	if b.random != "" {
 		rows = append(rows, Row{Resource: "random_id", provider: b.random, Count: count})
 	}
@@ -146,16 +146,16 @@ func (b *bench) rows(count int, latencies []string) ([]Row, error) {
 	return rows, nil
 }
 
-const floor = "terraform_data"
+const baseline = "terraform_data"
 
-// A kind is how a kind of resource is configured.
+// A kind of resource, and its configuration.
 type kind struct {
-	source              string // of its provider; "": it needs none
+	source              string // of the provider; "": none needed
 	provider, arguments string
 }
 
 var kinds = map[string]kind{
-	floor:           {},
+	baseline:        {},
 	"flame_session": {source: "flameanalytics/flame"},
 	"random_id":     {source: "hashicorp/random", arguments: "byte_length = 8"},
 	"restful_operation": {
@@ -187,8 +187,8 @@ func (k kind) configuration(resource string, count int) string {
 	return fmt.Sprintf("%s%s\nresource %q \"this\" {\n  count = %d\n  %s\n}\n", required, k.provider, resource, count, k.arguments)
 }
 
-// measure applies, refreshes and destroys the resources of a row once, in a new
-// folder.
+// measure applies, refreshes and destroys a row's resources once, in a new
+// workspace.
 func (b *bench) measure(ctx context.Context, row *Row) (err error) {
 	started := time.Now()
 	fake, err := flametest.Start(flametest.Config{Latency: row.Latency, TLS: b.tls})
@@ -213,7 +213,7 @@ func (b *bench) measure(ctx context.Context, row *Row) (err error) {
 	}
 	row.took = time.Since(started)
 	if alive := len(fake.Live()); alive > 0 {
-		return fmt.Errorf("%d sessions are left alive", alive)
+		return fmt.Errorf("destroy left %d sessions alive", alive)
 	}
 	return nil
 }
@@ -228,8 +228,7 @@ func (r *Row) summarize() {
 	}
 }
 
-// prepare writes the configuration, and has Terraform find the provider and the
-// API.
+// prepare writes the configuration, and points Terraform to the provider and the API.
 func (b *bench) prepare(w *terraformtest.Workspace, fake *flametest.Server, row *Row) error {
 	kind := kinds[row.Resource]
 	if kind.source != "" {
@@ -250,25 +249,25 @@ func (b *bench) prepare(w *terraformtest.Workspace, fake *flametest.Server, row 
 	return w.Write("main.tf", kind.configuration(row.Resource, row.Count))
 }
 
-// observe runs Terraform and watches the provider's processes meanwhile.
+// observe runs Terraform and samples the provider's processes meanwhile.
 func observe(ctx context.Context, w *terraformtest.Workspace, fake *flametest.Server, args []string) (sample, error) {
 	requests, connections := len(fake.Journal()), fake.Connections()
-	watched := watch(w.Home)
+	stop := watch(w.Home)
 	started := time.Now()
 	r, err := w.Run(ctx, args...)
 	s := sample{took: time.Since(started), cpu: r.CPU}
-	s.provider, s.peak = watched()
+	s.provider, s.peak = stop()
 	s.requests, s.connections = len(fake.Journal())-requests, fake.Connections()-connections
 	return s, err
 }
 
 func print(rows []Row) error {
-	fmt.Printf("%s/%s, %d cores. Medians; × is the ratio to as many %s; ± is (slowest - fastest) / median, of the repeats.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), floor)
+	fmt.Printf("%s/%s, %d cores. All values are medians. ×: ratio to as many %s resources. ±: (slowest - fastest) / median.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), baseline)
 	var t strings.Builder
 	fmt.Fprintln(&t, "resource\tcount\tlatency\tapply\t×\t±\trefresh\t×\t±\tdestroy\t×\t±\tCPU\tprovider CPU\tprovider peak\trequests\tconnections\trepeats\t")
-	var base Row
+	var base Row // comes before the rows to compare with it
 	for _, r := range rows {
-		if r.Resource == floor {
+		if r.Resource == baseline {
 			base = r
 		}
 		fmt.Fprintf(&t, "%s\t%d\t%s\t", r.Resource, r.Count, r.Latency)

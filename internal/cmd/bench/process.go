@@ -11,7 +11,7 @@ import (
 
 // A sample is one run of a command.
 type sample struct {
-	took, cpu, provider   time.Duration // provider: the part of cpu that the provider used
+	took, cpu, provider   time.Duration // provider: its share of cpu
 	peak                  int64         // bytes
 	requests, connections int
 }
@@ -29,10 +29,10 @@ func median(samples []sample) Measure {
 	}
 }
 
-// watch looks at the providers whose variable HOME is home, until the caller
-// calls stop. That returns the processor time that they used together, and the
-// most memory that one had. What a process used after the last look is missed:
-// 50 ms at most. Without /proc, as on other systems than Linux, both are 0.
+// watch samples the providers whose HOME is home every 50 ms, until the caller
+// calls stop. That returns their total processor time, and the peak memory of the
+// largest. Usage after a process's last sample is missed. Without /proc, that is
+// on systems other than Linux, both are 0.
 func watch(home string) (stop func() (cpu time.Duration, peak int64)) {
 	type used struct {
 		cpu  time.Duration
@@ -70,7 +70,7 @@ func watch(home string) (stop func() (cpu time.Duration, peak int64)) {
 	}
 }
 
-// providers returns the folders in /proc of the providers.
+// providers returns the /proc folders of the providers.
 func providers(home string) []string {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -86,14 +86,14 @@ func providers(home string) []string {
 	})
 }
 
-// usage reads what a process has used so far. Its peak is the most memory that
-// was resident at one time.
+// usage returns the processor time and the peak resident memory of a process so
+// far.
 func usage(dir string) (cpu time.Duration, peak int64, ok bool) {
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return 0, 0, false
 	}
-	// The name, in parentheses, may hold spaces; user and system time are the
+	// The name, in parentheses, may contain spaces. User and system time are the
 	// 12th and 13th fields after it, in hundredths of a second.
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(rest)
@@ -114,7 +114,7 @@ func usage(dir string) (cpu time.Duration, peak int64, ok bool) {
 	_, rest, found := strings.Cut(string(status), "VmHWM:")
 	fields = strings.Fields(rest)
 	if !found || len(fields) == 0 {
-		return cpu, 0, true // it is ending
+		return cpu, 0, true // the process is exiting
 	}
 	kib, err := strconv.ParseInt(fields[0], 10, 64)
 	return cpu, kib * 1024, err == nil

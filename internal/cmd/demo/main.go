@@ -1,7 +1,7 @@
-// Command demo shows a session's life with real Terraform: it applies
-// examples/demo, plans again, destroys, and tells what the API saw. Without
-// FLAME_USER and FLAME_PASSWORD it does so against the fake API, with them
-// against the real one. It exits with 1 when a session is left alive.
+// Command demo applies examples/demo with real Terraform, plans again, destroys,
+// and prints the requests that the API received. It uses the real API if
+// FLAME_USER and FLAME_PASSWORD are set, and otherwise the fake one. It exits with
+// 1 if a session is left alive.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	flag.StringVar(&binary, "provider", "", "the provider's `binary`")
 	flag.StringVar(&example, "example", "examples/demo", "the `folder` with the configuration to apply")
 	flag.Parse()
-	// After an interrupt, the demo goes on to destroy.
+	// After an interrupt, the demo still destroys.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := d.run(ctx, command, binary, example); err != nil {
@@ -45,7 +45,7 @@ type demo struct {
 
 func (d *demo) run(ctx context.Context, command, binary, example string) (err error) {
 	if binary == "" {
-		return errors.New("name the provider's binary with -provider; `make demo` does")
+		return errors.New("no provider: pass its binary with -provider, as `make demo` does")
 	}
 	if d.terraform, err = terraformtest.New(command); err != nil {
 		return err
@@ -63,20 +63,18 @@ func (d *demo) run(ctx context.Context, command, binary, example string) (err er
 	if d.fake != nil {
 		defer d.fake.Close()
 	}
-	// The output of init is about the mirror. It would only distract.
+	// Hide the output of init: it is only about the mirror.
 	if _, err := d.terraform.Run(ctx, "init", "-input=false"); err != nil {
 		return err
 	}
-	token, err := d.live(ctx)
-	// Whatever happened, nothing may be left: also after an interrupt.
-	if destroyErr := d.show(context.WithoutCancel(ctx), "Destroy: the token is revoked", "destroy", "-auto-approve", "-input=false"); destroyErr != nil {
-		err = errors.Join(err, destroyErr)
-	}
-	return errors.Join(err, d.verdict(context.WithoutCancel(ctx), token))
+	token, err := d.applyAndPlan(ctx)
+	ctx = context.WithoutCancel(ctx) // an interrupt or an error must not leave a session alive
+	err = errors.Join(err, d.show(ctx, "Destroy: the provider revokes the token", "destroy", "-auto-approve", "-input=false"))
+	return errors.Join(err, d.verify(ctx, token))
 }
 
-// chooseAPI sets the environment for the real API if the user has credentials
-// for it, and otherwise starts a fake one.
+// chooseAPI uses the real API if the user has credentials for it, and otherwise
+// starts a fake one.
 func (d *demo) chooseAPI() (err error) {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")
@@ -86,12 +84,12 @@ func (d *demo) chooseAPI() (err error) {
 	}
 	if os.Getenv("FLAME_USER") != "" && os.Getenv("FLAME_PASSWORD") != "" {
 		if d.endpoint, err = flame.ParseEndpoint(cmp.Or(os.Getenv("FLAME_ENDPOINT"), flame.DefaultEndpoint)); err != nil {
-			return fmt.Errorf("FLAME_ENDPOINT cannot be used: %w", err)
+			return fmt.Errorf("FLAME_ENDPOINT is not valid: %w", err)
 		}
-		fmt.Println("FLAME_USER and FLAME_PASSWORD are set: this runs against the real API.")
+		fmt.Println("This uses the real Flame API, because FLAME_USER and FLAME_PASSWORD are set.")
 		return nil
 	}
-	fmt.Println("This runs against a fake Flame API on this machine.\nTo run it against the real one, set FLAME_USER and FLAME_PASSWORD.")
+	fmt.Println("This uses a fake Flame API on this machine.\nTo use the real one, set FLAME_USER and FLAME_PASSWORD.")
 	if d.fake, err = flametest.Start(flametest.Config{Version: 1}); err != nil {
 		return err
 	}
@@ -101,28 +99,28 @@ func (d *demo) chooseAPI() (err error) {
 	return nil
 }
 
-// passedOn matches the user's variables that reach Terraform: credentials, the
-// way to the real API, and logging.
+// passedOn matches the user's variables that Terraform gets: credentials, the
+// network settings for the real API, and logging.
 var passedOn = regexp.MustCompile(`^(FLAME_(ENDPOINT|USER|PASSWORD)|(?i:HTTPS?_PROXY|NO_PROXY)|SSL_CERT_(FILE|DIR)|TF_LOG.*)$`)
 
-// live applies the configuration, plans once more, and returns the token.
-func (d *demo) live(ctx context.Context) (token string, err error) {
-	if err := d.show(ctx, "Apply: a session is opened, and another resource uses its token", "apply", "-auto-approve", "-input=false"); err != nil {
+// applyAndPlan applies the configuration, plans again, and returns the token.
+func (d *demo) applyAndPlan(ctx context.Context) (token string, err error) {
+	if err := d.show(ctx, "Apply: the provider opens a session, and another resource uses its token", "apply", "-auto-approve", "-input=false"); err != nil {
 		return "", err
 	}
 	if token, err = d.token(ctx); err != nil {
 		return "", err
 	}
-	return token, d.show(ctx, "Plan again: the token is checked, and nothing is to do", "plan", "-input=false", "-detailed-exitcode")
+	return token, d.show(ctx, "Plan again: the provider checks the token, and there is nothing to change", "plan", "-input=false", "-detailed-exitcode")
 }
 
-// show runs Terraform and shows its output.
+// show runs Terraform and prints its output under a title.
 func (d *demo) show(ctx context.Context, title string, args ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Ctrl-C reaches Terraform from the terminal. If the end of ctx interrupted it
-	// a second time, it would exit without saving the state.
+	// Ctrl-C already reaches Terraform through the terminal. A second interrupt would
+	// make it exit without saving the state.
 	cmd := d.terraform.Command(context.WithoutCancel(ctx), args...)
 	fmt.Printf("\n== %s\n   %s %s\n\n", title, filepath.Base(cmd.Path), strings.Join(args, " "))
 	if out, err := os.Stdout.Stat(); err != nil || out.Mode()&os.ModeCharDevice == 0 {
@@ -135,41 +133,43 @@ func (d *demo) show(ctx context.Context, title string, args ...string) error {
 	return nil
 }
 
-// token reads the session's token from the state, as another resource would.
+// token returns the session's token from the outputs.
 func (d *demo) token(ctx context.Context) (string, error) {
 	r, err := d.terraform.Run(ctx, "output", "-raw", "auth_token")
 	return r.Stdout, err
 }
 
-// verdict tells what the API saw, and fails when a session is left alive.
-func (d *demo) verdict(ctx context.Context, token string) error {
-	fmt.Printf("\n== What the API saw\n\n")
+// verify prints the requests that the API received, and returns an error if a
+// session is left alive.
+func (d *demo) verify(ctx context.Context, token string) error {
+	fmt.Printf("\n== Requests to the API\n\n")
 	if d.fake != nil {
 		for _, r := range d.fake.Journal() {
 			session := ""
 			if r.Token != "" {
 				session = "  session " + flame.NewToken(r.Token).SessionID()
 			}
-			fmt.Printf("   %-18s answered %d%s\n", r.Op, r.Status, session)
+			fmt.Printf("   %-18s status %d%s\n", r.Op, r.Status, session)
 		}
 		alive := len(d.fake.Live())
 		fmt.Printf("\n   sessions opened %d, revoked %d, left alive %d\n", d.fake.Opened(), d.fake.Revoked(), alive)
 		if alive > 0 || d.fake.Opened() == 0 {
-			return fmt.Errorf("%d sessions opened, %d left alive", d.fake.Opened(), alive)
+			return fmt.Errorf("sessions opened %d, left alive %d; want at least 1 opened and 0 left alive", d.fake.Opened(), alive)
 		}
 		return nil
 	}
 	if token == "" {
 		return errors.New("no session was opened")
 	}
-	// The real API keeps no journal that can be read; the token itself tells.
+	// The real API has no journal to read, so check whether the token still works.
+	sessionID := flame.NewToken(token).SessionID()
 	alive, err := flame.New(flame.Config{UserAgent: "terraform-provider-flame/demo"}).Check(ctx, d.endpoint, flame.NewToken(token))
 	switch {
 	case err != nil:
-		return fmt.Errorf("whether session %s is still alive could not be learned: %w", flame.NewToken(token).SessionID(), err)
+		return fmt.Errorf("cannot check whether session %s is still alive: %w", sessionID, err)
 	case alive:
-		return fmt.Errorf("session %s is still alive: its token works after destroy", flame.NewToken(token).SessionID())
+		return fmt.Errorf("session %s is still alive: its token works after destroy", sessionID)
 	}
-	fmt.Printf("   sessions opened 1, revoked 1, left alive 0: Flame no longer takes the token of session %s\n", flame.NewToken(token).SessionID())
+	fmt.Printf("   sessions opened 1, revoked 1, left alive 0: Flame no longer accepts the token of session %s\n", sessionID)
 	return nil
 }

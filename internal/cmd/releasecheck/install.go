@@ -13,17 +13,17 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/terraformtest"
 )
 
-// example is the configuration that is applied, seen from the top folder.
+// example is the configuration to apply, relative to the top folder.
 const example = "examples/demo"
 
-// user is Terraform or OpenTofu, installing from the registry.
-type user struct {
+// installer is Terraform or OpenTofu, which installs from the registry.
+type installer struct {
 	name, command string
 	registry      *registry
-	certificate   string // of the registry, a file
+	certificate   string // file with the registry's certificate
 }
 
-// install has Terraform and OpenTofu install the release and work with it.
+// install checks that Terraform and OpenTofu can install and use the release.
 func (c *check) install(ctx context.Context, rel *release) error {
 	reg := startRegistry(rel, &c.key)
 	defer reg.Close()
@@ -31,57 +31,57 @@ func (c *check) install(ctx context.Context, rel *release) error {
 	if err := os.WriteFile(certificate, reg.certificate(), 0o644); err != nil {
 		return err
 	}
-	for _, u := range []user{
+	for _, i := range []installer{
 		{"Terraform", c.terraform, reg, certificate},
 		{"OpenTofu", c.tofu, reg, certificate},
 	} {
-		began := time.Now()
-		if err := u.check(ctx, c.key.id()); err != nil {
-			return fmt.Errorf("%s: %w", u.name, err)
+		started := time.Now()
+		if err := i.check(ctx, c.key.id()); err != nil {
+			return fmt.Errorf("%s: %w", i.name, err)
 		}
-		fmt.Printf("%s: done in %s\n", u.name, time.Since(began).Round(time.Second))
+		fmt.Printf("%s: all checks took %s\n", i.name, time.Since(started).Round(time.Second))
 	}
 	return nil
 }
 
-func (u *user) check(ctx context.Context, keyID string) (err error) {
-	// First, so that nothing of the genuine one is there yet.
-	for _, t := range []struct {
-		how        tampering
-		what, says string
+func (i *installer) check(ctx context.Context, keyID string) (err error) {
+	// Test tampering first, before a genuine provider is installed.
+	for _, test := range []struct {
+		tampering     tampering
+		archive, want string
 	}{
-		{withArchive, "an archive that was tampered with", "incorrect checksum"},
-		{withSums, "one whose checksums were changed to fit", "signature"},
+		{withArchive, "a changed archive", "incorrect checksum"},
+		{withSums, "a changed archive with matching checksums", "signature"},
 	} {
-		u.registry.tamper(t.how)
-		if err := u.refuses(ctx, t.what, t.says); err != nil {
+		i.registry.tamper(test.tampering)
+		if err := i.wantRefusal(ctx, test.archive, test.want); err != nil {
 			return err
 		}
 	}
-	u.registry.tamper(none)
-	w, err := u.workspace()
+	i.registry.tamper(none)
+	w, err := i.workspace()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := u.installs(ctx, w, keyID); err != nil {
+	if err := i.wantInstalled(ctx, w, keyID); err != nil {
 		return err
 	}
-	if err := u.locks(ctx, w); err != nil {
+	if err := i.lock(ctx, w); err != nil {
 		return err
 	}
-	return u.works(ctx, w)
+	return i.use(ctx, w)
 }
 
-// workspace returns a workspace with the demo's configuration. It names no host,
-// like those of users, so the registry stands in for the public ones.
-func (u *user) workspace() (*terraformtest.Workspace, error) {
-	w, err := terraformtest.New(u.command)
+// workspace returns a workspace with the demo's configuration. Its source names no
+// host, as in users' configurations, so the registry replaces the public ones.
+func (i *installer) workspace() (*terraformtest.Workspace, error) {
+	w, err := terraformtest.New(i.command)
 	if err != nil {
 		return nil, err
 	}
-	w.Setenv("SSL_CERT_FILE", u.certificate)
-	err = w.Registry(u.registry.service())
+	w.Setenv("SSL_CERT_FILE", i.certificate)
+	err = w.Registry(i.registry.service())
 	if err == nil {
 		err = os.CopyFS(w.Dir, os.DirFS(example))
 	}
@@ -91,27 +91,27 @@ func (u *user) workspace() (*terraformtest.Workspace, error) {
 	return w, nil
 }
 
-// refuses wants init to fail, and to say why.
-func (u *user) refuses(ctx context.Context, what, says string) (err error) {
-	w, err := u.workspace()
+// wantRefusal checks that init fails with the wanted reason.
+func (i *installer) wantRefusal(ctx context.Context, archive, want string) (err error) {
+	w, err := i.workspace()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	r, err := w.Run(ctx, "init")
 	if err == nil {
-		return fmt.Errorf("it installs %s: %v", what, r)
+		return fmt.Errorf("init installed %s: %v", archive, r)
 	}
-	if !strings.Contains(r.Text(), says) {
-		return fmt.Errorf("init fails with %s, but not for its %s: %w", what, says, err)
+	if !strings.Contains(r.Text(), want) {
+		return fmt.Errorf("init with %s failed without the reason %q: %w", archive, want, err)
 	}
-	_, why, _ := strings.Cut(r.Text(), "Error while installing ")
-	fmt.Printf("%s refuses %s: %s\n", u.name, what, why)
+	_, reason, _ := strings.Cut(r.Text(), "Error while installing ")
+	fmt.Printf("%s refused %s: %s\n", i.name, archive, reason)
 	return nil
 }
 
-// installs wants init to succeed, and to say that the provider is signed.
-func (u *user) installs(ctx context.Context, w *terraformtest.Workspace, keyID string) error {
+// wantInstalled checks that init succeeds, and reports the provider as signed.
+func (i *installer) wantInstalled(ctx context.Context, w *terraformtest.Workspace, keyID string) error {
 	r, err := w.Run(ctx, "init")
 	if err != nil {
 		return err
@@ -120,16 +120,16 @@ func (u *user) installs(ctx context.Context, w *terraformtest.Workspace, keyID s
 		line = strings.TrimSpace(line)
 		if strings.Contains(line, "Installed flameanalytics/flame v"+version) &&
 			strings.Contains(line, "signed, key ID "+keyID) {
-			fmt.Printf("%s says: %s\n", u.name, line)
+			fmt.Printf("%s init: %s\n", i.name, line)
 			return nil
 		}
 	}
-	return fmt.Errorf("init does not say that the provider is signed by %s: %v", keyID, r)
+	return fmt.Errorf("init does not report the provider as signed with key %s: %v", keyID, r)
 }
 
-// locks has the archives for all platforms fetched and verified, as a team does
-// that works on several.
-func (u *user) locks(ctx context.Context, w *terraformtest.Workspace) error {
+// lock downloads and verifies the archives for all platforms, as teams with
+// several platforms do.
+func (i *installer) lock(ctx context.Context, w *terraformtest.Workspace) error {
 	args := []string{"providers", "lock"}
 	for _, p := range platforms {
 		args = append(args, "-platform="+p.String())
@@ -137,12 +137,12 @@ func (u *user) locks(ctx context.Context, w *terraformtest.Workspace) error {
 	if _, err := w.Run(ctx, args...); err != nil {
 		return err
 	}
-	fmt.Printf("%s locks it for all %d platforms\n", u.name, len(platforms))
+	fmt.Printf("%s locked the provider for all %d platforms\n", i.name, len(platforms))
 	return nil
 }
 
-// works applies, plans and destroys with the installed provider.
-func (u *user) works(ctx context.Context, w *terraformtest.Workspace) error {
+// use applies, plans and destroys with the installed provider.
+func (i *installer) use(ctx context.Context, w *terraformtest.Workspace) error {
 	fake, err := flametest.Start(flametest.Config{})
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (u *user) works(ctx context.Context, w *terraformtest.Workspace) error {
 	w.Setenv("FLAME_PASSWORD", flametest.Password)
 	for _, args := range [][]string{
 		{"apply", "-auto-approve", "-input=false"},
-		{"plan", "-input=false", "-detailed-exitcode"}, // fails when there is anything to change
+		{"plan", "-input=false", "-detailed-exitcode"}, // fails if there are changes
 		{"destroy", "-auto-approve", "-input=false"},
 	} {
 		if _, err := w.Run(ctx, args...); err != nil {
@@ -161,12 +161,12 @@ func (u *user) works(ctx context.Context, w *terraformtest.Workspace) error {
 		}
 	}
 	if opened, alive := fake.Opened(), len(fake.Live()); opened != 1 || alive != 0 {
-		return fmt.Errorf("%d sessions were opened and %d left alive", opened, alive)
+		return fmt.Errorf("sessions opened %d, left alive %d; want 1 and 0", opened, alive)
 	}
 	agent := fake.Journal()[0].Header.Get("User-Agent")
 	if !strings.Contains(agent, project+"/"+version) {
-		return fmt.Errorf("the provider does not know its version: its user agent is %q", agent)
+		return fmt.Errorf("the provider does not know its version: its User-Agent is %q", agent)
 	}
-	fmt.Printf("%s applies, plans and destroys the demo: 1 session opened, none left alive; User-Agent %s\n", u.name, agent)
+	fmt.Printf("%s applied, planned and destroyed the demo: sessions opened 1, left alive 0; User-Agent %s\n", i.name, agent)
 	return nil
 }

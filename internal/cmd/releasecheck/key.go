@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// key is a throw-away key to sign the trial release with.
+// key is a temporary key that signs the test release.
 type key struct {
 	home        string // GNUPGHOME
 	fingerprint string
 	public      string // armored
 }
 
-// make makes the key. RSA, since the Terraform registry takes no other kind that
-// gpg makes by default.
-func (k *key) make(ctx context.Context) (err error) {
-	// Not in the scratch folder: the agent's socket is there too, and its path may
-	// have no more than some hundred bytes.
+// generate generates an RSA key: the Terraform registry does not accept gpg's
+// default type.
+func (k *key) generate(ctx context.Context) (err error) {
+	// Not in the scratch folder: the path of the agent's socket is limited to about
+	// 100 bytes.
 	if k.home, err = os.MkdirTemp("", "gpg-"); err != nil {
 		return err
 	}
@@ -40,13 +40,13 @@ func (k *key) make(ctx context.Context) (err error) {
 		}
 	}
 	if len(k.fingerprint) != 40 {
-		return errors.New("gpg lists no key:\n" + listing)
+		return errors.New("gpg lists no fingerprint:\n" + listing)
 	}
 	k.public, err = k.gpg(ctx, "--armor", "--export", k.fingerprint)
 	return err
 }
 
-// id is how Terraform and OpenTofu name the key.
+// id returns the key ID that Terraform and OpenTofu print.
 func (k *key) id() string { return k.fingerprint[24:] }
 
 // verify checks a detached signature.
@@ -55,7 +55,7 @@ func (k *key) verify(ctx context.Context, signature, file string) error {
 	return err
 }
 
-// remove ends the agent, which would otherwise outlive the key, and removes it.
+// remove removes the key, and stops its agent, which would otherwise keep running.
 func (k *key) remove() error {
 	_, err := output(context.Background(), "", k.env(), "gpgconf", "--kill", "all")
 	return errors.Join(err, os.RemoveAll(k.home))

@@ -1,13 +1,15 @@
-// Command releasecheck tries out a release without making one. It builds the
-// current commit twice as .goreleaser.yml says, signed with a throw-away key,
-// and compares the two byte for byte; looks into every archive; then has real
-// Terraform and OpenTofu install the provider from a registry on this machine,
-// apply and destroy examples/demo with it, and refuse archives that were
-// tampered with. It exits with 1 when anything is not as it should be.
+// Command releasecheck tests a release without publishing one. It exits with 1 if
+// a check fails:
 //
-// It works on Linux: elsewhere, Go programs cannot be told to trust the
-// registry's certificate by an environment variable. gpg and git have to be on
-// PATH.
+//   - Two builds of the current commit, made as .goreleaser.yml says and signed
+//     with a temporary key, are identical.
+//   - Each archive contains the right provider, and has a bill of materials.
+//   - Real Terraform and OpenTofu install the provider from a local registry, and
+//     apply and destroy examples/demo with it.
+//   - Both refuse archives that were tampered with.
+//
+// It needs gpg and git on PATH, and runs only on Linux: elsewhere, no environment
+// variable makes Go programs trust the registry's certificate.
 package main
 
 import (
@@ -29,7 +31,7 @@ import (
 
 const (
 	project = "terraform-provider-flame"
-	// version is the tag that the trial release gets, without its v.
+	// version is the tag of the test release, without the v.
 	version = "0.0.1"
 	origin  = "https://github.com/flameanalytics/terraform-provider-flame.git"
 )
@@ -41,7 +43,7 @@ func main() {
 	flag.StringVar(&sbom, "cyclonedx-gomod", "cyclonedx-gomod", "the cyclonedx-gomod `command`")
 	flag.StringVar(&c.terraform, "terraform", "terraform", "the Terraform `command`")
 	flag.StringVar(&c.tofu, "tofu", "tofu", "the OpenTofu `command`")
-	flag.StringVar(&c.scratch, "scratch", "dist", "the `folder` to work in; what is made there is removed at the end")
+	flag.StringVar(&c.scratch, "scratch", "dist", "the `folder` for temporary files, which are removed at the end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -49,13 +51,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "release-check:", err)
 		os.Exit(1)
 	}
-	fmt.Println("release-check: all is as it should be")
+	fmt.Println("release-check: all checks passed")
 }
 
 type check struct {
 	goreleaser, terraform, tofu, scratch string
 
-	dir    string   // everything but the key
+	dir    string   // temporary files, except the key
 	env    []string // for goreleaser and gpg
 	key    key
 	commit string
@@ -63,13 +65,13 @@ type check struct {
 
 func (c *check) run(ctx context.Context, sbom string) (err error) {
 	if runtime.GOOS != "linux" {
-		return errors.New("this check works on Linux only")
+		return errors.New("this check works only on Linux")
 	}
 	if err := c.prepare(sbom); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(c.dir)) }()
-	if err := c.key.make(ctx); err != nil {
+	if err := c.key.generate(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.key.remove()) }()
@@ -78,7 +80,7 @@ func (c *check) run(ctx context.Context, sbom string) (err error) {
 	if err := c.describe(ctx); err != nil {
 		return err
 	}
-	// Far apart, so that neither path nor time zone can make the two the same.
+	// Paths and time zones differ, to show that neither gets into a build.
 	first, err := c.build(ctx, "first", "TZ=UTC")
 	if err != nil {
 		return err
@@ -97,9 +99,9 @@ func (c *check) run(ctx context.Context, sbom string) (err error) {
 	return c.install(ctx, rel)
 }
 
-// prepare makes the scratch folder and the environment of goreleaser.
+// prepare creates the scratch folder and the environment for goreleaser.
 func (c *check) prepare(sbom string) (err error) {
-	// The commands run in other folders than this one.
+	// The commands run in other folders, so they need absolute paths.
 	for _, command := range []*string{&c.goreleaser, &c.terraform, &c.tofu, &sbom} {
 		path, err := exec.LookPath(*command)
 		if err != nil {
@@ -118,13 +120,13 @@ func (c *check) prepare(sbom string) (err error) {
 	if c.dir, err = os.MkdirTemp(c.scratch, "check-"); err != nil {
 		return err
 	}
-	// No credentials: a trial cannot publish, whatever else goes wrong.
+	// Without credentials, a test release cannot be published by mistake.
 	c.env = without(os.Environ(), "GITHUB_TOKEN", "GITLAB_TOKEN", "GITEA_TOKEN", "TZ", "PATH", "GNUPGHOME", "GPG_FINGERPRINT")
 	c.env = append(c.env, "PATH="+filepath.Dir(sbom)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return nil
 }
 
-// describe says what is going to be released.
+// describe records the commit and prints it.
 func (c *check) describe(ctx context.Context) error {
 	commit, err := output(ctx, "", os.Environ(), "git", "rev-parse", "HEAD")
 	if err != nil {
@@ -137,16 +139,16 @@ func (c *check) describe(ctx context.Context) error {
 	}
 	note := ""
 	if changed != "" {
-		note = ", without what is not committed yet"
+		note = ", without uncommitted changes"
 	}
-	fmt.Printf("commit %s as version %s%s\n", c.commit[:12], version, note)
+	fmt.Printf("building commit %s as version %s%s\n", c.commit[:12], version, note)
 	return nil
 }
 
-// build makes a release of the current commit in a clone of its own, publishes
-// nothing, and gives the folder with the result.
+// build builds a release of the current commit in a new clone, without publishing
+// it, and returns the dist folder.
 func (c *check) build(ctx context.Context, name string, env ...string) (dist string, err error) {
-	began := time.Now()
+	started := time.Now()
 	clone := filepath.Join(c.dir, name)
 	for _, args := range [][]string{
 		{"clone", "--quiet", "--no-tags", ".", clone},
@@ -161,20 +163,19 @@ func (c *check) build(ctx context.Context, name string, env ...string) (dist str
 	if _, err := output(ctx, clone, env, c.goreleaser, "check"); err != nil {
 		return "", err
 	}
-	// Not a snapshot: that would leave out what goreleaser makes sure of before it
-	// publishes.
+	// Not --snapshot, which skips goreleaser's validations.
 	if _, err := output(ctx, clone, env, c.goreleaser, "release", "--clean", "--skip=publish,announce"); err != nil {
 		return "", err
 	}
-	fmt.Printf("built and signed in %s\n", time.Since(began).Round(time.Second))
+	fmt.Printf("built and signed a release in %s\n", time.Since(started).Round(time.Second))
 	return filepath.Join(clone, "dist"), nil
 }
 
 // output runs git, gpg or goreleaser and returns its standard output. An error
-// holds its standard error too.
+// contains all output.
 func output(ctx context.Context, dir string, env []string, command string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, command, args...)
-	// goreleaser ends its children when it is asked to stop.
+	// An interrupt, unlike a kill, lets goreleaser stop its children.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.Dir, cmd.Env = dir, env
@@ -187,7 +188,7 @@ func output(ctx context.Context, dir string, env []string, command string, args 
 	return stdout.String(), nil
 }
 
-// without gives env less the named variables.
+// without returns env without the named variables.
 func without(env []string, names ...string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(s string) bool {
 		name, _, _ := strings.Cut(s, "=")

@@ -13,23 +13,23 @@ import (
 	"sync/atomic"
 )
 
-// tampering is what somebody who has got hold of the registry does with it.
+// tampering is how an attacker changes the release in the registry.
 type tampering int32
 
 const (
 	none        tampering = iota
-	withArchive           // other archives than those that the checksums are of
-	withSums              // the checksums changed to fit these
+	withArchive           // the archives no longer match their checksums
+	withSums              // the checksums match the changed archives, but not their signature
 )
 
-// registry serves a release by the provider registry protocol, over TLS.
+// registry serves a release over TLS, with the provider registry protocol.
 // https://developer.hashicorp.com/terraform/internals/provider-registry-protocol
 type registry struct {
 	*httptest.Server
 
-	release  *release
-	key      *key
-	tampered atomic.Int32
+	release   *release
+	key       *key
+	tampering atomic.Int32
 }
 
 func startRegistry(rel *release, k *key) *registry {
@@ -42,15 +42,15 @@ func startRegistry(rel *release, k *key) *registry {
 	return r
 }
 
-// service is the address that discovery would give for providers.v1.
+// service returns the URL of providers.v1, for service discovery.
 func (r *registry) service() string { return r.URL + "/v1/providers/" }
 
-// certificate is what clients have to trust.
+// certificate returns the certificate that clients must trust.
 func (r *registry) certificate() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw})
 }
 
-func (r *registry) tamper(how tampering) { r.tampered.Store(int32(how)) }
+func (r *registry) tamper(mode tampering) { r.tampering.Store(int32(mode)) }
 
 func (r *registry) versions(w http.ResponseWriter, _ *http.Request) {
 	type object = map[string]any
@@ -58,7 +58,7 @@ func (r *registry) versions(w http.ResponseWriter, _ *http.Request) {
 	for _, p := range platforms {
 		built = append(built, object{"os": p.os, "arch": p.arch})
 	}
-	answer(w, object{"versions": []object{{"version": version, "protocols": r.release.protocols, "platforms": built}}})
+	respond(w, object{"versions": []object{{"version": version, "protocols": r.release.protocols, "platforms": built}}})
 }
 
 func (r *registry) download(w http.ResponseWriter, req *http.Request) {
@@ -69,7 +69,7 @@ func (r *registry) download(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	if tampering(r.tampered.Load()) == withSums {
+	if tampering(r.tampering.Load()) == withSums {
 		content, err := r.read(name)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -78,7 +78,7 @@ func (r *registry) download(w http.ResponseWriter, req *http.Request) {
 		sum = sumOf(content)
 	}
 	sums := r.URL + "/files/" + assetName("SHA256SUMS")
-	answer(w, map[string]any{
+	respond(w, map[string]any{
 		"protocols":             r.release.protocols,
 		"os":                    p.os,
 		"arch":                  p.arch,
@@ -102,20 +102,20 @@ func (r *registry) file(w http.ResponseWriter, req *http.Request) {
 	_, _ = w.Write(content)
 }
 
-// read gives a file of the release, as it is or as it was tampered with.
+// read returns a file of the release, tampered with or not.
 func (r *registry) read(name string) ([]byte, error) {
 	content, err := os.ReadFile(filepath.Join(r.release.dist, filepath.Base(name)))
 	if err != nil {
 		return nil, err
 	}
-	how := tampering(r.tampered.Load())
+	mode := tampering(r.tampering.Load())
 	switch {
-	case how == none:
+	case mode == none:
 	case strings.HasSuffix(name, ".zip"):
-		// Still an archive that can be unpacked: a comment, one byte long.
+		// Add a comment of one byte, so the archive stays valid.
 		content = append(content, 'x')
 		content[len(content)-3] = 1
-	case how == withSums && name == assetName("SHA256SUMS"):
+	case mode == withSums && name == assetName("SHA256SUMS"):
 		for archive, sum := range r.release.sums {
 			if !strings.HasSuffix(archive, ".zip") {
 				continue
@@ -135,7 +135,7 @@ func sumOf(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func answer(w http.ResponseWriter, body any) {
+func respond(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
 }

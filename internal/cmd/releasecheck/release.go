@@ -19,8 +19,7 @@ import (
 	"strings"
 )
 
-// platforms are those that a release is for, by the names that the registries
-// give them.
+// platforms lists the platforms of a release, with the registries' names.
 var platforms = []platform{
 	{"linux", "amd64"},
 	{"linux", "arm64"},
@@ -39,10 +38,10 @@ type platform struct{ os, arch string }
 
 func (p platform) String() string { return p.os + "_" + p.arch }
 
-// file names the file of a release that is for the platform.
+// file returns the name of the platform's file in a release.
 func (p platform) file(ext string) string { return assetName(p.String() + ext) }
 
-// binary names the provider in the archive.
+// binary returns the name of the provider in the archive.
 func (p platform) binary() string {
 	if p.os == "windows" {
 		return project + "_v" + version + ".exe"
@@ -52,15 +51,15 @@ func (p platform) binary() string {
 
 func assetName(suffix string) string { return project + "_" + version + "_" + suffix }
 
-// release is what is needed of a trial release to serve it.
+// release is a test release, as the registry serves it.
 type release struct {
 	dist      string
 	protocols []string
 	sums      map[string]string // file name → SHA-256, in hex
 }
 
-// compare reports what is not the same in two builds of one commit. Signatures
-// and goreleaser's own notes have times in them, and are not compared.
+// compare returns an error that lists the files that differ in two builds of one
+// commit. It skips signatures and goreleaser's metadata, which contain times.
 func compare(first, second string) error {
 	one, err := hashes(first)
 	if err != nil {
@@ -73,7 +72,7 @@ func compare(first, second string) error {
 	var differences []error
 	for _, name := range slices.Sorted(maps.Keys(one)) {
 		if two[name] != one[name] {
-			differences = append(differences, fmt.Errorf("two builds of one commit differ in %s", name))
+			differences = append(differences, fmt.Errorf("the two builds differ in %s", name))
 		}
 		delete(two, name)
 	}
@@ -83,7 +82,7 @@ func compare(first, second string) error {
 	if err := errors.Join(differences...); err != nil {
 		return err
 	}
-	fmt.Printf("two builds are the same, bit for bit: %d files\n", len(one))
+	fmt.Printf("the two builds are identical: %d files\n", len(one))
 	return nil
 }
 
@@ -117,7 +116,7 @@ func hash(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// inspect looks into everything that would be published.
+// inspect checks everything that would be published.
 func (c *check) inspect(ctx context.Context, dist string) (*release, error) {
 	rel := &release{dist: dist}
 	if err := rel.readSums(); err != nil {
@@ -148,12 +147,12 @@ func (c *check) inspect(ctx context.Context, dist string) (*release, error) {
 			return nil, err
 		}
 	}
-	fmt.Printf("%d archives (%.1f MB), each with its bill of materials; %d signatures are good\n", len(platforms), float64(archives)/1e6, len(signed))
+	fmt.Printf("checked %d archives (%.1f MB) with their bills of materials, and %d signatures\n", len(platforms), float64(archives)/1e6, len(signed))
 	return rel, nil
 }
 
-// readSums wants the checksums to be those of all archives and of the manifest,
-// and of nothing else: each is a hash in the lock file of every user.
+// readSums checks that SHA256SUMS lists exactly the archives and the manifest,
+// because users' lock files contain every hash in it.
 func (r *release) readSums() error {
 	text, err := os.ReadFile(filepath.Join(r.dist, assetName("SHA256SUMS")))
 	if err != nil {
@@ -163,7 +162,7 @@ func (r *release) readSums() error {
 	for line := range strings.Lines(string(text)) {
 		sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
 		if !ok || r.sums[name] != "" {
-			return fmt.Errorf("SHA256SUMS has the line %q", line)
+			return fmt.Errorf("SHA256SUMS has an invalid or duplicate line: %q", line)
 		}
 		r.sums[name] = sum
 	}
@@ -173,7 +172,7 @@ func (r *release) readSums() error {
 	}
 	slices.Sort(want)
 	if got := slices.Sorted(maps.Keys(r.sums)); !slices.Equal(got, want) {
-		return fmt.Errorf("SHA256SUMS is of\n  %s\nand should be of\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		return fmt.Errorf("SHA256SUMS lists\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 	for name, want := range r.sums {
 		path := filepath.Join(r.dist, name)
@@ -183,13 +182,14 @@ func (r *release) readSums() error {
 		if got, err := hash(path); err != nil {
 			return err
 		} else if got != want {
-			return fmt.Errorf("%s has not the checksum that SHA256SUMS says", name)
+			return fmt.Errorf("%s does not match its checksum in SHA256SUMS", name)
 		}
 	}
 	return nil
 }
 
-// manifest is beside dist: goreleaser renames it only when it publishes.
+// manifest returns the path of the registry manifest. It is next to dist,
+// because goreleaser renames it only when it publishes.
 func (r *release) manifest() string {
 	return filepath.Join(filepath.Dir(r.dist), "terraform-registry-manifest.json")
 }
@@ -206,17 +206,17 @@ func (r *release) readManifest() error {
 		}
 	}
 	if err := json.Unmarshal(text, &manifest); err != nil {
-		return fmt.Errorf("the registry's manifest: %w", err)
+		return fmt.Errorf("the registry manifest is not valid: %w", err)
 	}
 	r.protocols = manifest.Metadata.ProtocolVersions
 	if manifest.Version != 1 || !slices.Equal(r.protocols, []string{"6.0"}) {
-		return fmt.Errorf("the registry's manifest is of version %d, with protocols %q", manifest.Version, r.protocols)
+		return fmt.Errorf("the registry manifest has version %d and protocols %q, want 1 and 6.0", manifest.Version, r.protocols)
 	}
 	return nil
 }
 
-// inspectArchive wants the provider and the licence in an archive, and the
-// provider to be the one that its name says.
+// inspectArchive checks that an archive contains only the licence and the right
+// provider.
 func (c *check) inspectArchive(dist string, p platform) error {
 	archive, err := zip.OpenReader(filepath.Join(dist, p.file(".zip")))
 	if err != nil {
@@ -229,7 +229,7 @@ func (c *check) inspectArchive(dist string, p platform) error {
 	}
 	slices.Sort(names)
 	if want := []string{"LICENSE", p.binary()}; !slices.Equal(names, want) {
-		return fmt.Errorf("holds %q, not %q", names, want)
+		return fmt.Errorf("the archive contains %q, want %q", names, want)
 	}
 	f, err := archive.Open(p.binary())
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *check) inspectArchive(dist string, p platform) error {
 	if info, err := f.Stat(); err != nil {
 		return err
 	} else if info.Mode() != 0o755 {
-		return fmt.Errorf("the provider has mode %s", info.Mode())
+		return fmt.Errorf("the provider has mode %s, want 0755", info.Mode())
 	}
 	binary, err := io.ReadAll(f)
 	if err != nil {
@@ -266,23 +266,23 @@ func (c *check) inspectBinary(binary []byte, p platform) error {
 	}
 	for name, value := range want {
 		if settings[name] != value {
-			return fmt.Errorf("the provider was built with %s=%q, not %q", name, settings[name], value)
+			return fmt.Errorf("the provider was built with %s=%q, want %q", name, settings[name], value)
 		}
 	}
 	if info.Main.Version != "v"+version {
-		return fmt.Errorf("the provider's module has the version %q", info.Main.Version)
+		return fmt.Errorf("the provider's module has version %q, want v%s", info.Main.Version, version)
 	}
 	if bytes.Contains(binary, []byte(c.dir)) {
-		return errors.New("the provider names the folder that it was built in")
+		return errors.New("the provider contains the path of its build folder")
 	}
 	if p == (platform{"linux", "amd64"}) {
-		fmt.Printf("%s has %.1f MB\n", p, float64(len(binary))/1e6)
+		fmt.Printf("the binary for %s has %.1f MB\n", p, float64(len(binary))/1e6)
 	}
 	return nil
 }
 
-// inspectSBOM wants a bill of materials to be of this release, and to name what
-// the provider is built of.
+// inspectSBOM checks that a bill of materials describes this release, and lists
+// Go's standard library and the plugin framework.
 func inspectSBOM(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -299,11 +299,11 @@ func inspectSBOM(path string) error {
 	}
 	subject := sbom.Metadata.Component
 	if sbom.Format != "CycloneDX" || subject.Version != "v"+version || filepath.Base(subject.Name) != project {
-		return fmt.Errorf("is in the format %q, of %s %s", sbom.Format, subject.Name, subject.Version)
+		return fmt.Errorf("the bill of materials has format %q and describes %s %s", sbom.Format, subject.Name, subject.Version)
 	}
 	for _, want := range []string{"std", "github.com/hashicorp/terraform-plugin-framework"} {
 		if !slices.ContainsFunc(sbom.Components, func(c component) bool { return c.Name == want }) {
-			return fmt.Errorf("does not name %s", want)
+			return fmt.Errorf("the bill of materials does not list %s", want)
 		}
 	}
 	return nil

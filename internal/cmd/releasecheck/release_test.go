@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// trial makes the folder of a release in which each file holds what write says.
-func trial(t *testing.T) *release {
+// newRelease returns a release with archives that contain empty binaries.
+func newRelease(t *testing.T) *release {
 	t.Helper()
 	clone := t.TempDir()
 	rel := &release{dist: filepath.Join(clone, "dist")}
@@ -56,41 +56,41 @@ func write(t *testing.T, path, content string) {
 func TestSums(t *testing.T) {
 	for _, test := range []struct {
 		name, want string
-		spoil      func(t *testing.T, rel *release, sums string)
+		change     func(t *testing.T, rel *release, sums string)
 	}{
-		{"as it should be", "", func(*testing.T, *release, string) {}},
-		{"one more", "should be of", func(t *testing.T, _ *release, sums string) {
+		{"unchanged", "", func(*testing.T, *release, string) {}},
+		{"extra line", "SHA256SUMS lists", func(t *testing.T, _ *release, sums string) {
 			text, _ := os.ReadFile(sums)
 			write(t, sums, string(text)+strings.Repeat("0", 64)+"  sbom.json\n")
 		}},
-		{"one less", "should be of", func(t *testing.T, _ *release, sums string) {
+		{"missing line", "SHA256SUMS lists", func(t *testing.T, _ *release, sums string) {
 			text, _ := os.ReadFile(sums)
 			_, rest, _ := strings.Cut(string(text), "\n")
 			write(t, sums, rest)
 		}},
-		{"another archive", "has not the checksum", func(t *testing.T, rel *release, _ string) {
-			write(t, filepath.Join(rel.dist, platforms[0].file(".zip")), "another")
+		{"changed archive", "does not match its checksum", func(t *testing.T, rel *release, _ string) {
+			write(t, filepath.Join(rel.dist, platforms[0].file(".zip")), "changed")
 		}},
-		{"another manifest", "has not the checksum", func(t *testing.T, rel *release, _ string) {
+		{"changed manifest", "does not match its checksum", func(t *testing.T, rel *release, _ string) {
 			write(t, rel.manifest(), "{}")
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			rel := trial(t)
-			test.spoil(t, rel, filepath.Join(rel.dist, assetName("SHA256SUMS")))
+			rel := newRelease(t)
+			test.change(t, rel, filepath.Join(rel.dist, assetName("SHA256SUMS")))
 			wantError(t, rel.readSums(), test.want)
 		})
 	}
 }
 
 func TestCompare(t *testing.T) {
-	first, second := trial(t), trial(t)
-	write(t, filepath.Join(second.dist, "metadata.json"), "has a date")
-	write(t, filepath.Join(second.dist, assetName("SHA256SUMS.sig")), "has a date")
+	first, second := newRelease(t), newRelease(t)
+	write(t, filepath.Join(second.dist, "metadata.json"), "contains a time")
+	write(t, filepath.Join(second.dist, assetName("SHA256SUMS.sig")), "contains a time")
 	wantError(t, compare(first.dist, second.dist), "")
 
 	name := platforms[1].file(".zip")
-	write(t, filepath.Join(second.dist, name), "another")
+	write(t, filepath.Join(second.dist, name), "changed")
 	wantError(t, compare(first.dist, second.dist), "differ in "+name)
 
 	if err := os.Remove(filepath.Join(first.dist, name)); err != nil {
@@ -99,18 +99,17 @@ func TestCompare(t *testing.T) {
 	wantError(t, compare(first.dist, second.dist), "only the second build has "+name)
 }
 
-// What is tampered with has to be what it claims to be, or it would be refused
-// for another reason than the one that is to be seen.
+// A changed file must stay valid, or Terraform would refuse it for another reason.
 func TestTampering(t *testing.T) {
-	rel := trial(t)
+	rel := newRelease(t)
 	if err := rel.readSums(); err != nil {
 		t.Fatal(err)
 	}
 	reg := &registry{Server: httptest.NewUnstartedServer(nil), release: rel}
 	name := platforms[0].file(".zip")
-	read := func(how tampering, name string) []byte {
+	read := func(mode tampering, name string) []byte {
 		t.Helper()
-		reg.tamper(how)
+		reg.tamper(mode)
 		content, err := reg.read(name)
 		if err != nil {
 			t.Fatal(err)
@@ -118,27 +117,27 @@ func TestTampering(t *testing.T) {
 		return content
 	}
 	if sumOf(read(none, name)) != rel.sums[name] {
-		t.Error("the genuine archive is not served as it is")
+		t.Error("the genuine archive was changed")
 	}
 	archive := read(withArchive, name)
 	if sumOf(archive) == rel.sums[name] {
-		t.Error("the archive was not tampered with")
+		t.Error("the archive was not changed")
 	}
 	if _, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive))); err != nil {
-		t.Error("it is no archive any more:", err)
+		t.Error("the changed archive is not valid:", err)
 	}
 	genuine := read(none, assetName("SHA256SUMS"))
 	if !bytes.Equal(read(withArchive, assetName("SHA256SUMS")), genuine) {
-		t.Error("the checksums were changed with the archive")
+		t.Error("the checksums were changed too")
 	}
 	if want := sumOf(archive) + "  " + name + "\n"; !strings.Contains(string(read(withSums, assetName("SHA256SUMS"))), want) {
-		t.Error("the checksums were not changed to fit")
+		t.Error("the checksums do not match the changed archive")
 	}
 }
 
 func wantError(t *testing.T, err error, want string) {
 	t.Helper()
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-		t.Errorf("the error is %v, and should say %q", err, want)
+		t.Errorf("got the error %v, want %q", err, want)
 	}
 }
