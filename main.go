@@ -6,7 +6,8 @@ package main
 
 import (
 	"flag"
-	"log"
+	"fmt"
+	"os"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/provider"
 )
@@ -18,6 +19,7 @@ func main() {
 	debug := flag.Bool("debug", false, "wait for a debugger and print how to have Terraform use this process")
 	flag.Parse()
 	if err := provider.Serve(version, *debug); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }

@@ -59,7 +59,7 @@ func (a *accTest) runLeaving(open int, steps ...resource.TestStep) {
 	resource.ParallelTest(a.t, resource.TestCase{
 		ProtoV6ProviderFactories: map[string]func() (tfprotov6.ProviderServer, error){
 			"flame": func() (tfprotov6.ProviderServer, error) {
-				return newServer(&flameProvider{version: "test", now: a.clock.Now, firstBackoff: time.Nanosecond}, false)
+				return newServer(newTestProvider(a.clock.Now, time.Nanosecond), false)
 			},
 			"echo": echoprovider.NewProviderServer(),
 		},
@@ -161,4 +161,9 @@ func (c *clock) forward(d time.Duration) func() {
 		defer c.mu.Unlock()
 		c.now = c.now.Add(d)
 	}
+}
+
+// newTestProvider returns a provider that is served within the test.
+func newTestProvider(now func() time.Time, firstBackoff time.Duration) *flameProvider {
+	return &flameProvider{version: "test", now: now, firstBackoff: firstBackoff, orphaned: func() bool { return false }}
 }

@@ -34,6 +34,9 @@ func failure(task string, err error) (summary, detail string) {
 	if errors.Is(err, session.ErrAccountBusy) {
 		return summary, "Sessions of one user are not opened and revoked at the same time, since they may share a token. The run was interrupted, or the time limit used up, before this one's turn came; nothing was sent.\n\nRun again to finish."
 	}
+	if errors.Is(err, session.ErrOrphaned) {
+		return summary, "Terraform died meanwhile, so the session was revoked again. Run again."
+	}
 	var e *flame.Error
 	if !errors.As(err, &e) {
 		return summary, "The request could not be made. " + reportDefect

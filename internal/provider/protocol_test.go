@@ -24,7 +24,7 @@ func newProtocolRun(ctx context.Context, arguments map[string]tftypes.Value) (*p
 
 // newProtocolRunAt is newProtocolRun with a clock.
 func newProtocolRunAt(ctx context.Context, arguments map[string]tftypes.Value, now func() time.Time) (*protocolRun, error) {
-	server, err := newServer(&flameProvider{version: "test", now: now, firstBackoff: time.Millisecond}, false)
+	server, err := newServer(newTestProvider(now, time.Millisecond), false)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ package provider
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type flameProvider struct {
 	version      string // part of the User-Agent
 	now          func() time.Time
 	firstBackoff time.Duration // see flame.Config
+	orphaned     func() bool   // reports whether Terraform died
 
 	mu   sync.Mutex
 	runs []*session.Run // one for each time the provider was configured
@@ -58,11 +60,16 @@ const unclosedTimeout = 1800 * time.Millisecond
 func (p *flameProvider) revokeUnclosed() {
 	ctx, cancel := context.WithTimeout(context.Background(), unclosedTimeout)
 	defer cancel()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, run := range p.runs {
+	for _, run := range p.configured() {
 		run.RevokeUnclosed(ctx)
 	}
+}
+
+// configured returns the runs of this process: one for each configuration.
+func (p *flameProvider) configured() []*session.Run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.runs)
 }
 
 func (p *flameProvider) Metadata(_ context.Context, _ provider.MetadataRequest, resp *provider.MetadataResponse) {

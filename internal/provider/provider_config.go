@@ -111,7 +111,7 @@ func (p *flameProvider) newProviderData(m providerModel, terraformVersion string
 	if len(data.unknown) == 0 {
 		client = flame.New(config)
 	}
-	data.run = session.NewRun(client)
+	data.run = session.NewRun(client, p.orphaned)
 	return data, diags
 }
 

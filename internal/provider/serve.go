@@ -5,10 +5,14 @@ package provider
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/provider"
@@ -22,13 +26,18 @@ import (
 // that ends it, and then revokes the ephemeral sessions that are still open. With
 // managedDebug it waits for any Terraform instead, and prints how to connect.
 func Serve(version string, managedDebug bool) error {
+	// net/http writes stray bytes of responses to the standard logger, and its HTTP/2
+	// debugging writes bodies.
+	log.SetOutput(io.Discard)
+	ignoreSignals(managedDebug)
 	logging := loggingRequested(os.Environ())
 	if !logging {
 		if err := tuneRuntime(); err != nil {
 			return err
 		}
 	}
-	p := &flameProvider{version: version, now: time.Now}
+	parent := os.Getppid()
+	p := &flameProvider{version: version, now: time.Now, orphaned: func() bool { return !managedDebug && os.Getppid() != parent }}
 	defer p.revokeUnclosed()
 	server, err := newServer(p, logging)
 	if err != nil {
@@ -38,19 +47,33 @@ func Serve(version string, managedDebug bool) error {
 	if managedDebug {
 		options = append(options, tf6server.WithManagedDebug())
 	} else {
-		go exitWithParent(os.Getppid(), p.revokeUnclosed)
+		go p.exitIfOrphaned()
 	}
 	return tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
 }
 
-// exitWithParent exits if Terraform dies without stopping the plugin: nobody is
-// left to receive results.
-func exitWithParent(parent int, revokeUnclosed func()) {
+// ignoreSignals has the provider survive signals to its process group: Terraform
+// handles them, and asks the provider to stop. SIGHUP comes from a closed terminal,
+// SIGPIPE from logging to a Terraform that died.
+func ignoreSignals(managedDebug bool) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	if !managedDebug {
+		signal.Ignore(syscall.SIGTERM)
+	}
+}
+
+// exitIfOrphaned exits if Terraform dies without stopping the plugin: nobody is left
+// to receive results. Sessions that are being opened are revoked first.
+func (p *flameProvider) exitIfOrphaned() {
 	for range time.Tick(time.Second) {
-		if os.Getppid() != parent {
-			revokeUnclosed()
-			os.Exit(1)
+		if !p.orphaned() {
+			continue
 		}
+		for _, run := range p.configured() {
+			run.WaitForOpens()
+		}
+		p.revokeUnclosed()
+		os.Exit(1)
 	}
 }
 

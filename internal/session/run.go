@@ -5,6 +5,7 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -35,8 +36,10 @@ type Held struct {
 // Run is what one provider process knows about its sessions. It is safe for
 // concurrent use.
 type Run struct {
-	client *flame.Client
-	locks  accountLocks
+	client   *flame.Client
+	orphaned func() bool
+	locks    accountLocks
+	opens    sync.WaitGroup // in flight
 
 	mu        sync.Mutex
 	holders   map[tokenKey][]InstanceID
@@ -53,10 +56,13 @@ type tokenKey struct {
 func (h Held) key() tokenKey { return tokenKey{h.Account.Endpoint, h.Token} }
 
 // NewRun returns a run that knows of no session yet. The client may be nil, if
-// what it needs is unknown; then nothing can be opened, checked or revoked.
-func NewRun(client *flame.Client) *Run {
+// what it needs is unknown; then nothing can be opened, checked or revoked. orphaned
+// reports whether the Terraform that started the process has died, so that nobody is
+// left to receive a token.
+func NewRun(client *flame.Client, orphaned func() bool) *Run {
 	return &Run{
 		client:    client,
+		orphaned:  orphaned,
 		holders:   map[tokenKey][]InstanceID{},
 		refreshed: map[InstanceID]bool{},
 		unclosed:  map[InstanceID]Held{},
@@ -69,9 +75,24 @@ type Opened struct {
 	Shared bool // another instance of this run holds the same token
 }
 
+// ErrOrphaned means that Terraform died while a session was being opened, so that it
+// was revoked again.
+var ErrOrphaned = errors.New("nobody is left to receive the session")
+
 // Open opens a session for an instance, which holds its token from then on. An
-// error is a [*flame.Error], or [ErrAccountBusy].
+// error is a [*flame.Error], [ErrAccountBusy] or [ErrOrphaned].
 func (r *Run) Open(ctx context.Context, account Account, password flame.Password, instance InstanceID) (Opened, error) {
+	r.opens.Add(1)
+	defer r.opens.Done()
+	opened, err := r.open(ctx, account, password, instance)
+	if err == nil && r.orphaned() {
+		_, err := r.Close(ctx, Held{instance, account, opened.Token})
+		return Opened{}, errors.Join(ErrOrphaned, err)
+	}
+	return opened, err
+}
+
+func (r *Run) open(ctx context.Context, account Account, password flame.Password, instance InstanceID) (Opened, error) {
 	unlock, err := r.locks.acquire(ctx, opening, account)
 	if err != nil {
 		return Opened{}, err
@@ -174,6 +195,10 @@ func (r *Run) RevokeAtExit(held Held) {
 	defer r.mu.Unlock()
 	r.unclosed[held.Instance] = held
 }
+
+// WaitForOpens waits until no session is being opened. Each attempt ends within the
+// request timeout, and an orphaned run makes no other.
+func (r *Run) WaitForOpens() { r.opens.Wait() }
 
 // RevokeUnclosed revokes what [Run.RevokeAtExit] was told of and [Run.Close] has
 // not revoked, in parallel. There is nobody to report errors to.

@@ -33,7 +33,7 @@ func start(t *testing.T, config flametest.Config) (*flametest.Server, *session.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fake, session.NewRun(client), session.Account{Endpoint: endpoint, User: flametest.User}
+	return fake, session.NewRun(client, func() bool { return false }), session.Account{Endpoint: endpoint, User: flametest.User}
 }
 
 // open opens a session for a new instance.
