@@ -59,34 +59,43 @@ func TestAccSession_credentials(t *testing.T) {
 	expectLogins(t, acc.fake, users)
 }
 
-// The arguments password, password_wo and password_wo_version. That nothing keeps a
-// write-only password is in TestNoLeaks.
+// The arguments password_wo (of this) and password (of that): changing them keeps
+// the session. That nothing stores a write-only password is in TestNoLeaks.
 func TestAccSession_password(t *testing.T) {
-	const secret = "\"quoted\"-${ü}"
+	const secret, that = "\"quoted\"-${ü}", "flame_session.that"
 	acc := newAccTest(t, flametest.Config{Users: map[string]string{"ada": secret}}, writeOnlyArguments)
-	config := func(arguments string) string {
-		return acc.config(fmt.Sprintf("variable \"password\" {\n ephemeral = true\n default = %s\n}\n", hclString(secret)), sessionBlock("this", "user = \"ada\"\n"+arguments))
+	config := func(writeOnly, stored string) string {
+		variable := "variable \"password\" {\n ephemeral = true\n default = " + hclString(secret) + "\n}\n"
+		return acc.config(variable, sessionBlock("this", "user = \"ada\"\n"+writeOnly), sessionBlock("that", "user = \"ada\"\n"+stored))
 	}
-	updated := preApply(plancheck.ExpectResourceAction(this, plancheck.ResourceActionUpdate), expectKept(this))
-	version := func(want int64) statecheck.StateCheck {
-		return statecheck.ExpectKnownValue(this, tfjsonpath.New("password_wo_version"), knownvalue.Int64Exact(want))
+	updated := preApply(
+		plancheck.ExpectResourceAction(this, plancheck.ResourceActionUpdate), expectKept(this),
+		plancheck.ExpectResourceAction(that, plancheck.ResourceActionUpdate), expectKept(that),
+	)
+	state := func(version, stored knownvalue.Check, requests ...string) []statecheck.StateCheck {
+		return []statecheck.StateCheck{
+			acc.expectRequests(requests...), expectHeld(acc.fake), expectNull("password_wo"), expectNull("password"),
+			statecheck.ExpectKnownValue(this, tfjsonpath.New("password_wo_version"), version),
+			statecheck.ExpectKnownValue(that, tfjsonpath.New("password"), stored),
+		}
 	}
 	acc.run(
 		resource.TestStep{
-			Config:            config("password_wo = var.password\n password_wo_version = 1"),
-			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests("POST"), version(1), expectNull("password_wo"), expectNull("password")},
+			Config:            config("password_wo = var.password\n password_wo_version = 1", "password = "+hclString(secret)),
+			ConfigStateChecks: state(knownvalue.Int64Exact(1), knownvalue.StringExact(secret), "POST", "POST"),
 		},
 		resource.TestStep{ // any other password
-			Config: config("password_wo = \"other\"\n password_wo_version = 2"), ConfigPlanChecks: updated,
-			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests(), version(2), expectNull("password_wo")},
+			Config: config("password_wo = \"other\"\n password_wo_version = 2", `password = "other"`), ConfigPlanChecks: updated,
+			ConfigStateChecks: state(knownvalue.Int64Exact(2), knownvalue.StringExact("other")),
 		},
 		resource.TestStep{ // none
-			Config: config(""), ConfigPlanChecks: updated,
-			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests(), expectNull("password_wo_version")},
+			Config: config("", ""), ConfigPlanChecks: updated,
+			ConfigStateChecks: state(knownvalue.Null(), knownvalue.Null()),
 		},
 	)
 }
 
+// What validation refuses.
 func TestSessionArguments(t *testing.T) {
 	run := newSessionRun(t, newFake(t, flametest.Config{}), nil)
 	type arguments = map[string]tftypes.Value
@@ -213,13 +222,13 @@ func TestAccSession_updated(t *testing.T) {
 		},
 		resource.TestStep{
 			Config: acc.config(
-				sessionBlock("this", "revoke_on_destroy = false\n password = \"another\"\n rotate_after = \"720h\"\n timeouts = { create = \"1m\" }"),
+				sessionBlock("this", "revoke_on_destroy = false\n rotate_after = \"720h\"\n timeouts = { create = \"1m\" }"),
 				sessionBlock("that", ""),
 			),
 			ConfigPlanChecks: updated(this, that),
 			ConfigStateChecks: []statecheck.StateCheck{
 				acc.expectRequests(), expectHeld(acc.fake), revoke(this, false), revoke(that, true),
-				expectText("password", "another"), expectText("rotate_at", "2026-03-29T10:30:00Z"),
+				expectText("rotate_at", "2026-03-29T10:30:00Z"),
 				statecheck.ExpectKnownValue(this, tfjsonpath.New("timeouts").AtMapKey("create"), knownvalue.StringExact("1m")),
 			},
 		},
