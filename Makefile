@@ -32,7 +32,7 @@ test: $(terraform) ## every test, with real Terraform, against the fake API
 # host. What runs no command need not run twice.
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
-		go test -race -timeout 20m -skip 'TestFaultMatrix|TestScanFindsLeaks' ./internal/terraformtest ./internal/provider
+		go test -race -timeout 20m -skip 'TestFaultMatrix|TestLeakScan' ./internal/terraformtest ./internal/provider
 
 test-faults: ## every operation under every fault, as a table
 	FLAME_FAULT_TABLE=1 go test -race -count=1 -run TestFaultMatrix ./internal/provider
