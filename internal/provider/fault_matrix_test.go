@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,50 +18,127 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-log/tflogtest"
+	"github.com/hashicorp/terraform-plugin-log/tfsdklogtest"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-// TestFaultMatrix puts every operation of the provider under every fault of the
-// API, once and for good, with a token per session and a token per user. What
-// has to come of it is worked out from a few rules (see expect). It speaks the
-// provider's protocol as Terraform does, so it needs no Terraform. With
-// FLAME_FAULT_TABLE set, it prints what came of each cell.
+// faultTable says what each call of the API must come to under each fault, with
+// two retries: how many requests the server gets, and their outcome.
+//
+// FAULT is the status, the body of a 200, what a token in it holds that cannot be
+// kept, or what becomes of the connection. WITH is its Retry-After, if it has one,
+// or the response to the DELETE of such a token, or that the request took effect.
+//
+//	ok        the call succeeds
+//	fails     the call fails, and the user reads why
+//	pauses    it fails because Flame asks for a longer pause than there is time for
+//	dead      GET: the token no longer works
+//	gone      DELETE: the token was dead already
+//	in body   the second DELETE has the token in its body too, and is no retry
+//	orphan    the user reads that Flame may hold a session nobody knows the token of
+//	3 DELETE  Flame's token cannot be kept; so many requests try to revoke it
+//	revoked   and the user reads that one did
+//
+// Before the slash: the first request gets the fault. After it: every request
+// does. Without a slash both come to the same; an empty cell is not tested.
+const faultTable = `
+FAULT                                           | WITH                      | POST                         | GET             | DELETE
+301, 302, 307                                   | -, 0, 3600                | 1 fails                      | 1 fails         | 1 fails
+400, 422                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 2 ok in body / 2 fails in body
+401                                             | -, 0, 3600                | 1 fails                      | 1 dead          | 1 gone
+403                                             | -, 0, 3600                | 1 fails                      | 1 ok            | 1 fails
+404, 410                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 1 gone
+405, 406                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 1 fails
+
+429                                             | -, 0, past date, nonsense | 2 ok / 5 pauses              | 2 ok / 5 pauses | 2 ok / 5 pauses
+500                                             | -, 0                      | 2 ok / 3 fails               | 2 ok / 3 fails  | 2 ok / 3 fails
+503                                             | -, 0, past date, nonsense | 2 ok / 3 fails               | 2 ok / 3 fails  | 2 ok / 3 fails
+502, 504                                        | -, 0                      | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
+429, 503                                        | 1, date soon              | 2 ok /                       | 2 ok /          | 2 ok /
+429, 500, 503                                   | 3600                      | 1 pauses                     | 1 pauses        | 1 pauses
+429, 503                                        | date in an hour           | 1 pauses                     | 1 pauses        | 1 pauses
+502, 504                                        | 3600                      | 1 pauses orphan              | 1 pauses        | 1 pauses
+
+HTML                                            | -                         | 1 fails orphan               | 1 fails         | 1 fails
+204, empty, garbage, null, list, too large      | -                         | 1 fails orphan               | 1 ok            | 1 ok
+no token, empty token, token null, token number | -                         | 1 fails orphan               | 1 ok            | 1 ok
+line break, NUL, lost bytes                     | -                         | 1 fails orphan               | 1 ok            | 1 ok
+space, quote, not ASCII                         | -                         | 1 fails 1 DELETE orphan      | 1 ok            | 1 ok
+space, quote, not ASCII                         | DELETE 200, DELETE 204    | 1 fails 1 DELETE revoked     |                 |
+space, quote, not ASCII                         | DELETE 404                | 1 fails 1 DELETE orphan      |                 |
+space, quote, not ASCII                         | DELETE 500                | 1 fails 3 DELETE orphan      |                 |
+
+cut                                             | -, carried out            | 2 ok orphan / 3 fails orphan | 1 ok            | 1 ok
+dropped, no answer                              | -                         | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
+dropped, no answer                              | carried out               | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 gone / 3 fails
+nobody listens                                  | -                         | / 3 fails                    | / 3 fails       | / 3 fails
+`
+
+// faultOps are the operations: the call each makes, and what the outcome of the
+// call means for the user (nothing, a warning, an error) and for the session,
+// which is held afterwards or not. An orphan adds a warning to a success.
+var faultOps = []*faultOp{
+	{"create", flametest.OpOpen, map[string]string{"ok": "held", "fails": "error, none"}},
+	{"read", flametest.OpCheck, map[string]string{"ok": "held", "fails": "warning, held", "dead": "warning, none"}},
+	{"delete", flametest.OpRevoke, map[string]string{"ok": "none", "gone": "none", "fails": "error, held"}},
+	{"import", flametest.OpCheck, map[string]string{"ok": "held", "fails": "error, none", "dead": "error, none"}},
+	{"ephemeral open", flametest.OpOpen, map[string]string{"ok": "held", "fails": "error, none"}},
+	{"ephemeral close", flametest.OpRevoke, map[string]string{"ok": "none", "gone": "none", "fails": "warning, none"}},
+	{"action", flametest.OpRevoke, map[string]string{"ok": "none", "gone": "none", "fails": "error, none"}},
+}
+
+type faultOp struct {
+	name     string
+	call     flametest.Operation
+	outcomes map[string]string
+}
+
+const faultRetries = 2
+
+// TestFaultMatrix does every operation under every fault, with a token per session
+// and a token per user. It speaks the provider's protocol as Terraform does, so it
+// needs no Terraform. With FLAME_FAULT_TABLE set, it prints what came of each cell.
 func TestFaultMatrix(t *testing.T) {
-	cells := faultCells()
+	t.Parallel()
+	cells := faultCells(t)
 	folder := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 
-	// Those that spend their time waiting come last, many at a time, so that the
-	// others do not eat up the time that their answers may take.
-	for pool, atOnce := range []int{quick: 8, slow: 100, alone: 1} {
-		var all sync.WaitGroup
-		turns := make(chan struct{}, atOnce)
-		for i := range cells {
-			c := &cells[i]
-			if c.fault.pool() != pool {
-				continue
-			}
-			turns <- struct{}{}
-			all.Go(func() {
-				defer func() { <-turns }()
-				c.run(ctx, filepath.Join(folder, fmt.Sprint(i)))
-			})
+	busy := make(chan struct{}, 8)
+	var all sync.WaitGroup
+	for _, c := range slices.SortedStableFunc(slices.Values(cells), inTurn) {
+		if c.fault.unreachable {
+			all.Wait() // another fake could listen at the port that is free again
 		}
-		all.Wait()
+		busy <- struct{}{}
+		all.Go(func() {
+			defer func() { <-busy }()
+			if err := c.run(ctx, folder, busy); err != nil {
+				c.errorf("%v", err)
+			}
+		})
 	}
-
+	all.Wait()
 	for _, c := range cells {
 		if len(c.problems) > 0 {
-			t.Run(c.String(), func(t *testing.T) {
-				t.Error(strings.Join(c.problems, "\n"))
-			})
+			t.Run(c.String(), func(t *testing.T) { t.Error(strings.Join(c.problems, "\n")) })
 		}
 	}
-	var table strings.Builder
-	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	if os.Getenv("FLAME_FAULT_TABLE") == "" {
+		t.Logf("%d cells", len(cells))
+	} else if err := printFaults(cells); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// printFaults prints the cells, and those that only differ in the kind of token
+// as one.
+func printFaults(cells []*faultCell) error {
+	rows := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(rows, "OPERATION\tFAULT\tHOW OFTEN\tTOKENS\tREQUESTS\tOUTCOME\tLIVE, HELD\tTOLD OF IT")
 	for i := 0; i < len(cells); i++ {
 		c, tokens := cells[i], cells[i].tokens()
@@ -68,221 +146,229 @@ func TestFaultMatrix(t *testing.T) {
 			tokens = "either"
 			i++
 		}
-		fmt.Fprintf(rows, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.op, c.fault.name, c.often(), tokens, c.saw.requests, c.saw.outcome, c.saw.tokens, c.saw.told)
+		fmt.Fprintf(rows, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.op.name, c.fault.name, c.often(), tokens, c.saw.requests, c.saw.outcome, c.saw.live, c.saw.told)
 	}
-	if err := rows.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprintf(&table, "%d cells", len(cells))
-	if os.Getenv("FLAME_FAULT_TABLE") != "" {
-		if _, err := fmt.Fprintln(os.Stdout, table.String()); err != nil {
-			t.Fatal(err)
-		}
-	} else {
-		t.Log("\n" + table.String())
-	}
+	fmt.Fprintf(rows, "%d cells\n", len(cells))
+	return rows.Flush()
 }
 
-// The operations, and the call of the API that each makes.
-type faultOp string
-
-const (
-	opCreate faultOp = "create"
-	opRead   faultOp = "read"
-	opDelete faultOp = "delete"
-	opImport faultOp = "import"
-	opOpen   faultOp = "ephemeral open"
-	opClose  faultOp = "ephemeral close"
-	opInvoke faultOp = "action"
-)
-
-var faultOps = []faultOp{opCreate, opRead, opDelete, opImport, opOpen, opClose, opInvoke}
-
-func (op faultOp) call() flametest.Operation {
-	switch op {
-	case opCreate, opOpen:
-		return flametest.OpOpen
-	case opRead, opImport:
-		return flametest.OpCheck
-	}
-	return flametest.OpRevoke
-}
-
-// A namedFault is what befalls the calls of an operation.
-type namedFault struct {
-	name string
+// fault is what happens to the requests of an operation.
+type fault struct {
 	flametest.Fault
-	unreachable bool             // nothing listens at the endpoint
+	name        string
+	says        string           // what the user reads if the call fails
 	pause       time.Duration    // what Retry-After asks for
-	sendable    bool             // the useless token of the answer can be sent in a header
-	cleanUp     *flametest.Fault // befalls the DELETE that revokes such a token; nil: none does
+	unreachable bool             // nothing listens at the endpoint
+	opens       bool             // it reports success to POST, and so opens a session
+	cleanUp     *flametest.Fault // of the DELETE of a token that cannot be kept; nil: none
 }
 
-// The pools that the cells run in, one after the other.
+// waits reports whether its cells mostly wait.
+func (f fault) waits() bool {
+	return f.Hang || f.Status == http.StatusTooManyRequests || f.pause > 0 && f.pause < time.Minute
+}
+
+// Texts in the responses that nobody may see, and the request ID that they may.
 const (
-	quick = iota
-	slow  // spends its time waiting
-	alone // leaves a port that another might take
-)
-
-func (f namedFault) pool() int {
-	switch {
-	case f.unreachable:
-		return alone
-	case f.Hang, f.Status == http.StatusTooManyRequests, f.pause > 0 && f.pause < time.Minute:
-		return slow
-	}
-	return quick
-}
-
-// in gives the fault as it befalls an operation. An answer that says that a
-// session is gone is true: the API that gives it has ended the session. One that
-// reports success has done what was asked, but for a page: that is not the API's.
-func (f namedFault) in(op faultOp) flametest.Fault {
-	fault := f.Fault
-	end := op.call() == flametest.OpRevoke
-	if fault.Status/100 == 2 && !f.page() || end && fault.Cut || end && slices.Contains([]int{401, 404, 410}, fault.Status) {
-		fault.CarryOut = !f.believedGone()
-	}
-	return fault
-}
-
-// page: the answer is a page for people, from something in between.
-func (f namedFault) page() bool { return strings.HasPrefix(f.Body, "<") }
-
-// believedGone: the answer to the DELETE of a useless token is success. So that
-// this is true, no session was opened in the first place.
-func (f namedFault) believedGone() bool { return f.cleanUp != nil && f.cleanUp.Status/100 == 2 }
-
-const (
-	// What answers hold beside what the client reads, and nobody may see.
 	bodyCanary   = "canary-in-the-body"
 	headerCanary = "canary-in-a-header"
 	requestName  = "req-7f3a.1"
-	faultRetries = 2
-	// So many answers of 429 come before one that asks for longer than any
-	// operation waits: more than what is tried again otherwise.
-	limitedTries = faultRetries + 2
 )
 
-// faults gives all of them.
-func faults() []namedFault {
-	var all []namedFault
-	add := func(f namedFault) {
-		header := http.Header{"X-Request-Id": {requestName}, "X-Note": {headerCanary}}
-		if f.Status/100 == 3 {
-			header.Set("Location", "https://elsewhere.example/"+bodyCanary+"?next="+bodyCanary)
-		}
-		for name, values := range f.Header {
-			header[name] = values
-		}
-		f.Header = header
-		all = append(all, f)
-	}
-	for _, status := range []int{301, 302, 307, 400, 401, 403, 404, 405, 406, 410, 422, 429, 500, 502, 503, 504} {
-		refusal := flametest.Fault{Status: status, Body: `{"error": "` + bodyCanary + `"}`}
-		add(namedFault{name: fmt.Sprint(status), Fault: refusal})
-		forms := []string{"0", "3600"}
-		if status == 429 || status == 503 {
-			forms = append(forms, "1", "past date", "date soon", "date in an hour", "nonsense")
-		}
-		for _, form := range forms {
-			f := namedFault{name: fmt.Sprintf("%d, Retry-After: %s", status, form), Fault: refusal}
-			value := form
-			switch form {
-			case "3600":
-				f.pause = time.Hour
-			case "1":
-				f.pause = time.Second
-			case "past date":
-				value = time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)
-			case "date soon":
-				f.pause = time.Second // set when it is put to use, since the matrix takes time
-			case "date in an hour":
-				f.pause = time.Hour
-				value = time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
-			}
-			f.Header = http.Header{"Retry-After": {value}}
-			add(f)
-		}
-	}
-	for name, body := range map[string]string{
-		"empty":        "",
-		"HTML":         "<!doctype html><title>Log in</title><p>" + bodyCanary + "</p>",
-		"garbage":      "\x00\xff\xfe{{{" + bodyCanary,
-		"null":         "null",
-		"list":         `[{"auth_token": "` + bodyCanary + `"}]`,
-		"no token":     `{"id": 7, "email": "` + bodyCanary + `"}`,
-		"empty token":  `{"id": 7, "auth_token": ""}`,
-		"token null":   `{"id": 7, "auth_token": null}`,
-		"token number": `{"id": 7, "auth_token": 12345678}`,
-		"over 1 MiB":   `{"auth_token": "` + bodyCanary + `", "more": "` + strings.Repeat("x", 1<<20) + `"}`,
-	} {
-		add(namedFault{name: "200, " + name, Fault: flametest.Fault{Status: 200, Body: body}})
-	}
-	add(namedFault{name: "204", Fault: flametest.Fault{Status: 204}})
-	for name, token := range map[string]string{
-		"line break": `line\nbreak-` + bodyCanary, "NUL": `\u0000` + bodyCanary, "lost bytes": "\xff" + bodyCanary,
-		"space": "two " + bodyCanary, "quote": `quote\"` + bodyCanary, "not ASCII": "ü" + bodyCanary,
-	} {
-		f := namedFault{
-			name:     "200, token with " + name,
-			Fault:    flametest.Fault{Status: 200, Body: `{"auth_token": "` + token + `", "id": 7}`},
-			sendable: slices.Contains([]string{"space", "quote", "not ASCII"}, name),
-		}
-		add(f)
-		for _, status := range []int{200, 204, 404, 500} {
-			if f.sendable {
-				f := f
-				f.name += fmt.Sprintf(", DELETE %d", status)
-				f.cleanUp = &flametest.Fault{Status: status}
-				add(f)
-			}
-		}
-	}
-	add(namedFault{name: "cut, carried out", Fault: flametest.Fault{Cut: true, CarryOut: true}})
-	add(namedFault{name: "cut", Fault: flametest.Fault{Cut: true}})
-	add(namedFault{name: "dropped", Fault: flametest.Fault{Drop: true}})
-	add(namedFault{name: "dropped, carried out", Fault: flametest.Fault{Drop: true, CarryOut: true}})
-	add(namedFault{name: "no answer", Fault: flametest.Fault{Hang: true}})
-	add(namedFault{name: "no answer, carried out", Fault: flametest.Fault{Hang: true, CarryOut: true}})
-	add(namedFault{name: "nobody listens", unreachable: true})
-	slices.SortStableFunc(all, func(a, b namedFault) int { return strings.Compare(a.name, b.name) })
-	return all
+// The statuses as the vendor's reference explains them; the others as HTTP does.
+var statusMeanings = map[int]string{
+	301: "301 (moved permanently), a redirect to https://elsewhere.example;",
+	302: "302 (found), a redirect to https://elsewhere.example;",
+	307: "307 (temporary redirect), a redirect to https://elsewhere.example;",
+	400: "400 (invalid request)", 401: "401", 403: "403 (administrators only)", 404: "404 (not found)",
+	405: "405 (wrong method)", 406: "406 (the format is not JSON)", 410: "410 (gone)", 422: "422 (unprocessable entity)",
+	429: "429 (too many requests)", 500: "500 (server error)", 502: "502 (bad gateway)", 503: "503 (down for maintenance)",
+	504: "504 (gateway timeout)",
 }
 
-// A faultCell is one operation under one fault.
+// Bodies of responses with the status 200.
+var faultBodies = map[string]string{
+	"HTML":         "<!doctype html><title>Log in</title><p>" + bodyCanary + "</p>",
+	"empty":        "",
+	"garbage":      "\x00\xff\xfe{{{" + bodyCanary,
+	"null":         "null",
+	"list":         `[{"auth_token": "` + bodyCanary + `"}]`,
+	"too large":    `{"auth_token": "` + bodyCanary + `", "more": "` + strings.Repeat("x", 1<<20) + `"}`,
+	"no token":     `{"id": 7, "email": "` + bodyCanary + `"}`,
+	"empty token":  `{"id": 7, "auth_token": ""}`,
+	"token null":   `{"id": 7, "auth_token": null}`,
+	"token number": `{"id": 7, "auth_token": 12345678}`,
+	"line break":   `{"id": 7, "auth_token": "line\nbreak-` + bodyCanary + `"}`,
+	"NUL":          `{"id": 7, "auth_token": "\u0000` + bodyCanary + `"}`,
+	"lost bytes":   `{"id": 7, "auth_token": "` + "\xff" + bodyCanary + `"}`,
+	"space":        `{"id": 7, "auth_token": "two ` + bodyCanary + `"}`,
+	"quote":        `{"id": 7, "auth_token": "quote\"` + bodyCanary + `"}`,
+	"not ASCII":    `{"id": 7, "auth_token": "ü` + bodyCanary + `"}`,
+}
+
+// newFaults returns the faults of the first two columns of a row.
+func newFaults(t *testing.T, names, with string) (faults []fault) {
+	t.Helper()
+	for name := range strings.SplitSeq(names, ",") {
+		for how := range strings.SplitSeq(with, ",") {
+			f := newFault(strings.TrimSpace(name))
+			if how = strings.TrimSpace(how); how != "-" {
+				f.name += ", " + how
+				f.add(how)
+			}
+			if f.says == "" {
+				t.Fatalf("%s is not a fault", f.name)
+			}
+			faults = append(faults, f)
+		}
+	}
+	return faults
+}
+
+func newFault(name string) fault {
+	f := fault{name: name}
+	f.Header = http.Header{"X-Request-Id": {requestName}, "X-Note": {headerCanary}}
+	switch name {
+	case "cut":
+		f.Cut, f.says = true, "before the whole answer had arrived"
+	case "dropped":
+		f.Drop, f.says = true, "before the whole answer had arrived"
+	case "no answer":
+		f.Hang, f.says = true, "no whole answer arrived in time"
+	case "nobody listens":
+		f.unreachable, f.says = true, "no connection could be made (connection refused)"
+	case "204":
+		f.Status, f.opens, f.says = http.StatusNoContent, true, "although the status was 204"
+	default:
+		if body, ok := faultBodies[name]; ok {
+			f.name, f.Echo = "200, "+name, name == "garbage"
+			f.Status, f.Body, f.opens, f.says = http.StatusOK, body, name != "HTML", "although the status was 200"
+			break
+		}
+		f.Status, _ = strconv.Atoi(name)
+		f.Body, f.Echo, f.says = `{"error": "`+bodyCanary+`"}`, true, statusMeanings[f.Status]
+		if f.Status/100 == 3 {
+			f.Header.Set("Location", "https://elsewhere.example/"+bodyCanary+"?next="+bodyCanary)
+		}
+	}
+	return f
+}
+
+// add adds what the second column of the table says.
+func (f *fault) add(how string) {
+	retryAfter := how
+	switch status, cleanUp := strings.CutPrefix(how, "DELETE "); {
+	case how == "carried out":
+		f.CarryOut = true
+		return
+	case cleanUp:
+		code, _ := strconv.Atoi(status)
+		f.cleanUp = &flametest.Fault{Status: code}
+		f.opens = code/100 != 2 // or the success would be a lie
+		return
+	case how == "1", how == dateSoon:
+		f.pause = time.Second
+	case how == "3600":
+		f.pause = time.Hour
+	case how == "date in an hour":
+		f.pause, retryAfter = time.Hour, httpDate(time.Now().Add(time.Hour))
+	case how == "past date":
+		retryAfter = httpDate(time.Now().Add(-time.Hour))
+	}
+	f.Header = f.Header.Clone()
+	f.Header.Set("Retry-After", retryAfter)
+}
+
+// dateSoon is a Retry-After that inject sets, because the matrix takes time.
+const dateSoon = "date soon"
+
+func httpDate(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
+
+// faultWant is one side of a cell of the table.
+type faultWant struct {
+	requests int
+	outcome  string // ok, fails, dead or gone
+	deletes  int    // requests that try to revoke a token that cannot be kept
+
+	paused, inBody, orphan, revoked bool
+}
+
+func (w faultWant) done() bool { return w.outcome == "ok" || w.outcome == "gone" }
+
+func newFaultWant(t *testing.T, text string) faultWant {
+	t.Helper()
+	words := strings.Fields(text)
+	has := func(word string) bool { return slices.Contains(words, word) }
+	w := faultWant{outcome: words[1], paused: has("pauses"), inBody: has("body"), orphan: has("orphan"), revoked: has("revoked")}
+	var err error
+	if w.requests, err = strconv.Atoi(words[0]); err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.Index(words, "DELETE"); i > 0 {
+		if w.deletes, err = strconv.Atoi(words[i-1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.paused {
+		w.outcome = "fails"
+	}
+	return w
+}
+
+// faultCell is one operation under one fault.
 type faultCell struct {
-	op     faultOp
-	fault  namedFault
-	always bool
-	shared bool
+	op     *faultOp
+	fault  fault
+	want   faultWant
+	always bool // every request gets the fault, not only the first
+	shared bool // a token per user
 
-	saw struct{ requests, outcome, tokens, told string }
-
+	saw      struct{ requests, outcome, live, told string }
 	problems []string
 }
 
-func faultCells() []faultCell {
-	var cells []faultCell
-	all := faults()
+// faultCells returns every operation under every fault of the table.
+func faultCells(t *testing.T) (cells []*faultCell) {
+	t.Helper()
 	for _, op := range faultOps {
-		for _, f := range all {
-			if f.cleanUp != nil && op.call() != flametest.OpOpen {
-				continue // differs from the plain one in a call that is not made
+		for line := range strings.Lines(faultTable) {
+			column := strings.Split(line, "|")
+			if len(column) == 1 || strings.HasPrefix(line, "FAULT") {
+				continue
 			}
-			for _, always := range []bool{false, true} {
-				// One that is not there stays away. Real pauses take too long to be had often.
-				if f.unreachable && !always || f.pause > 0 && f.pause < time.Minute && always {
-					continue
-				}
-				for _, shared := range []bool{false, true} {
-					cells = append(cells, faultCell{op: op, fault: f, always: always, shared: shared})
+			once, always, differ := strings.Cut(column[map[flametest.Operation]int{flametest.OpOpen: 2, flametest.OpCheck: 3, flametest.OpRevoke: 4}[op.call]], "/")
+			if !differ {
+				always = once
+			}
+			for _, f := range newFaults(t, column[0], column[1]) {
+				for i, text := range []string{once, always} {
+					if strings.TrimSpace(text) == "" {
+						continue
+					}
+					c := faultCell{op: op, fault: f, want: newFaultWant(t, text), always: i == 1}
+					perUser := c
+					perUser.shared = true
+					cells = append(cells, &c, &perUser)
 				}
 			}
 		}
 	}
 	return cells
+}
+
+// inTurn sorts cells that wait first, because the others can use their time, and
+// those that leave a free port behind last.
+func inTurn(a, b *faultCell) int {
+	turn := func(c *faultCell) int {
+		switch {
+		case c.fault.waits():
+			return 0
+		case c.fault.unreachable:
+			return 2
+		}
+		return 1
+	}
+	return turn(a) - turn(b)
 }
 
 func (c *faultCell) often() string {
@@ -300,214 +386,186 @@ func (c *faultCell) tokens() string {
 }
 
 func (c *faultCell) String() string {
-	return fmt.Sprintf("%s/%s/%s/%s", c.op, c.fault.name, c.often(), c.tokens())
+	return fmt.Sprintf("%s/%s/%s/%s", c.op.name, c.fault.name, c.often(), c.tokens())
 }
 
 func (c *faultCell) errorf(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// A verdict is what one answer means for one call. The rules are those of the
-// contract: what is a success, what is tried again, and what is not.
-type verdict int
-
-const (
-	fine    verdict = iota
-	dead            // the token does not work any more
-	refused         // never tried again
-	useless         // success, without a token that can be kept
-	unclear         // tried once more in another form
-	limited         // tried again, not counted
-	unwell          // tried again
-	lost            // tried again; it may have been carried out
-)
-
-func (f namedFault) verdict(call flametest.Operation) verdict {
-	is := func(statuses ...int) bool { return slices.Contains(statuses, f.Status) }
-	open, check, end := call == flametest.OpOpen, call == flametest.OpCheck, call == flametest.OpRevoke
-	switch {
-	case f.Drop, f.Hang, f.Cut && open:
-		return lost
-	case f.unreachable, is(500, 502, 503, 504):
-		return unwell
-	case is(429):
-		return limited
-	case open && f.Status/100 == 2:
-		return useless
-	case f.page():
-		return refused
-	case f.Status == 0, f.Status/100 == 2, check && is(403), end && is(401, 404, 410):
-		return fine
-	case check && is(401):
-		return dead
-	case end && is(400, 422):
-		return unclear
-	}
-	return refused
-}
-
-// expected is what has to come of a cell.
-type expected struct {
-	tries   int // of the operation's own call
-	cleanUp int // DELETE of a token that cannot be kept
-	verdict verdict
-	done    bool // what was asked for
-	maybe   bool // Flame may have opened a session that nobody holds
-	revoked bool // the token that cannot be kept was revoked
-	paused  bool // Flame asks for a longer wait than there is time for
-}
-
-func (c *faultCell) expect() expected {
-	call := c.op.call()
-	e := expected{tries: 1, verdict: c.fault.verdict(call)}
-	switch e.verdict {
-	case fine:
-		e.done = true
-	case unclear:
-		e.tries, e.done = 2, !c.always
-	case limited, unwell, lost:
-		switch {
-		case c.fault.pause > time.Minute:
-			e.paused = true
-		case !c.always:
-			e.tries, e.done = 2, true
-		case e.verdict == limited:
-			e.tries, e.paused = limitedTries+1, true
-		default:
-			e.tries = 1 + faultRetries
-		}
-	}
-	if e.verdict == useless && c.fault.sendable {
-		clean := faultCell{op: opDelete, fault: namedFault{Fault: flametest.Fault{Status: 401}}, always: true}
-		if c.fault.cleanUp != nil {
-			clean.fault.Fault = *c.fault.cleanUp
-		}
-		outcome := clean.expect()
-		e.cleanUp = outcome.tries
-		// That there is no such session may mean that the token came garbled.
-		e.revoked = outcome.done && clean.fault.Status/100 == 2
-	}
-	if call == flametest.OpOpen {
-		// A gateway that answers in Flame's place does not know what became of the call.
-		e.maybe = e.verdict == lost || e.verdict == useless && !e.revoked || slices.Contains([]int{502, 504}, c.fault.Status)
-	}
-	return e
-}
-
-// outcome is what an operation left behind.
-type faultOutcome struct {
-	diags    []*tfprotov6.Diagnostic
+// faultResult is what an operation left behind.
+type faultResult struct {
+	heldSession
 	progress []string
-	held     string // the token in the state, or in the hands of the ephemeral resource
-	again    func() (faultOutcome, error)
 }
 
-// run brings the cell about and compares what came of it with what was expected.
-func (c *faultCell) run(ctx context.Context, file string) {
+// run does the operation under the fault and compares the result with the table.
+// It leaves its place among the busy cells while it waits.
+func (c *faultCell) run(ctx context.Context, folder string, busy chan struct{}) error {
 	fake, err := flametest.Start(flametest.Config{SharedTokens: c.shared})
 	if err != nil {
-		c.errorf("%v", err)
-		return
+		return err
 	}
 	defer fake.Close()
-
-	operate, before, err := c.prepare(ctx, fake, file)
+	before, err := c.prepare(ctx, fake)
 	if err != nil {
-		c.errorf("before the fault: %v", err)
-		return
+		return fmt.Errorf("before the fault: %w", err)
 	}
-	soon := c.bring(fake)
-	got, err := operate()
+	run, err := newProtocolRun(ctx, c.arguments(fake))
 	if err != nil {
-		c.errorf("%v", err)
-		return
+		return err
 	}
-	journal, live := fake.Journal(), fake.Live()
-
-	want := c.expect()
-	c.checkRequests(want, journal, soon)
-	c.checkState(want, got, before)
-	c.checkTexts(want, got, append(live, before))
-	c.checkRule(got, live, before)
-	c.saw.tokens = fmt.Sprintf("%d, %d", len(live), map[bool]int{true: 1}[got.held != ""])
-
-	if got.again == nil || c.fault.unreachable {
-		return
+	var log strings.Builder
+	logged := tfsdklogtest.RootLogger(tflogtest.RootLogger(ctx, &log), &log)
+	run.protocolServer = server{run.protocolServer.(server).protocolServer, true}
+	soon := c.inject(fake)
+	if c.fault.waits() {
+		<-busy
 	}
-	// With the API well again, what is held can be ended, and nothing is left
-	// that nobody was told of.
-	fake.Reset()
-	last, err := got.again()
-	switch {
-	case err != nil:
-		c.errorf("afterwards: %v", err)
-	case len(last.diags) > 0 || last.held != "":
-		c.errorf("afterwards: %s", diagnosticsText(last.diags))
-	case len(fake.Live()) > 0 && (!want.maybe || c.shared && got.held != ""):
-		c.errorf("afterwards, %d tokens are alive", len(fake.Live()))
+	got, err := c.operate(logged, run, before, folder)
+	if c.fault.waits() {
+		busy <- struct{}{}
 	}
+	if err != nil {
+		return err
+	}
+	live := fake.Live()
+	c.checkRequests(fake.Journal(), soon)
+	c.checkOutcome(got, before.token)
+	c.checkTexts(got)
+	c.checkSecrets(got, log.String(), append(live, before.token))
+	c.checkRule(got, live, before.token)
+	if c.fault.unreachable {
+		return nil
+	}
+	return c.checkAfterwards(ctx, fake, run, got, before)
 }
 
-// bring lines up the fault. It gives the moment that a Retry-After names, if one does.
-func (c *faultCell) bring(fake *flametest.Server) (soon time.Time) {
+// prepare opens the session that the operation is about, if it needs one.
+func (c *faultCell) prepare(ctx context.Context, fake *flametest.Server) (before heldSession, err error) {
+	if c.op.call == flametest.OpOpen {
+		return heldSession{}, nil
+	}
+	earlier, err := newProtocolRun(ctx, flameArguments(fake))
+	if err != nil {
+		return heldSession{}, err
+	}
+	open := earlier.open // for import and action: elsewhere
+	if c.op.name == "read" || c.op.name == "delete" {
+		open = earlier.create
+	}
+	before, err = open(ctx)
+	if err == nil && len(before.diags) > 0 {
+		err = errors.New(diagnosticsText(before.diags))
+	}
+	fake.Reset()
+	return before, err
+}
+
+func (c *faultCell) arguments(fake *flametest.Server) map[string]tftypes.Value {
+	arguments := flameArguments(fake)
+	arguments["max_retries"] = tftypes.NewValue(tftypes.Number, faultRetries)
+	if c.fault.Hang {
+		timeout := "4s" // for a busy machine to answer the second request in
+		if c.always {
+			timeout = "2s"
+		}
+		arguments["request_timeout"] = tftypes.NewValue(tftypes.String, timeout)
+	}
+	return arguments
+}
+
+// inject lines up the fault. It returns the time that a Retry-After names, if one
+// does.
+func (c *faultCell) inject(fake *flametest.Server) (soon time.Time) {
 	if c.fault.unreachable {
 		fake.Close()
 		return time.Time{}
 	}
-	call, fault := c.op.call(), c.fault.in(c.op)
-	if strings.HasSuffix(c.fault.name, "date soon") {
+	f := c.fault.Fault
+	f.Header = f.Header.Clone()
+	if f.Header.Get("Retry-After") == dateSoon {
 		soon = time.Now().Add(2 * time.Second).Truncate(time.Second)
-		fault.Header = fault.Header.Clone()
-		fault.Header.Set("Retry-After", soon.UTC().Format(http.TimeFormat))
+		f.Header.Set("Retry-After", httpDate(soon))
 	}
-	switch {
-	case !c.always:
-		fake.Script(call, fault)
-	case c.fault.verdict(call) == limited && c.fault.pause < time.Minute:
-		for range limitedTries {
-			fake.Script(call, fault)
+	switch c.op.call { // a response that reports a session opened or ended is true
+	case flametest.OpOpen:
+		f.CarryOut = f.CarryOut || c.fault.opens
+	case flametest.OpRevoke:
+		f.CarryOut = f.CarryOut || c.want.requests == 1 && c.want.done()
+	}
+	fake.Always(flametest.OpRevoke, c.fault.cleanUp)
+	if !c.always {
+		fake.Script(c.op.call, f)
+		return soon
+	}
+	if c.want.paused && c.want.requests > 1 { // 429 is retried until the pause is too long
+		for range c.want.requests - 1 {
+			fake.Script(c.op.call, f)
 		}
-		fault.Header = fault.Header.Clone()
-		fault.Header.Set("Retry-After", "3600")
-		fallthrough
-	default:
-		fake.Always(call, &fault)
+		f.Header = f.Header.Clone()
+		f.Header.Set("Retry-After", "3600")
 	}
-	if c.fault.cleanUp != nil {
-		fake.Always(flametest.OpRevoke, c.fault.cleanUp)
-	}
+	fake.Always(c.op.call, &f)
 	return soon
 }
 
-func (c *faultCell) checkRequests(want expected, journal []flametest.Request, soon time.Time) {
-	wanted := map[flametest.Operation]int{c.op.call(): want.tries}
-	if c.fault.unreachable {
-		wanted = nil
+// operate sends what Terraform sends for the operation.
+func (c *faultCell) operate(ctx context.Context, run *protocolRun, before heldSession, folder string) (got faultResult, err error) {
+	switch c.op.name {
+	case "create":
+		got.heldSession, err = run.create(ctx)
+	case "read":
+		got.heldSession, err = run.read(ctx, before)
+	case "delete":
+		got.heldSession, err = run.destroy(ctx, before)
+	case "import":
+		name := filepath.Join(folder, flame.NewToken(before.token).SessionID())
+		if err := os.WriteFile(name, []byte(before.token), 0o600); err != nil {
+			return got, err
+		}
+		got.heldSession, err = run.importFrom(ctx, "file:"+name)
+	case "ephemeral open":
+		got.heldSession, err = run.open(ctx)
+	case "ephemeral close":
+		got.diags, err = run.close(ctx, before)
+	case "action":
+		got.diags, got.progress, err = run.invoke(ctx, before.token)
 	}
-	if want.cleanUp > 0 {
-		wanted[flametest.OpRevoke] = want.cleanUp
+	return got, err
+}
+
+func (c *faultCell) checkRequests(journal []flametest.Request, soon time.Time) {
+	want := map[flametest.Operation]int{c.op.call: c.want.requests}
+	if c.want.deletes > 0 {
+		want[flametest.OpRevoke] = c.want.deletes
+	}
+	if c.fault.unreachable {
+		want = nil
 	}
 	seen := map[flametest.Operation]int{}
-	var arrived []time.Time
+	var own []flametest.Request
 	for _, r := range journal {
 		seen[r.Op]++
-		if r.Op == c.op.call() {
-			arrived = append(arrived, r.Arrived)
+		if r.Op == c.op.call {
+			own = append(own, r)
 		}
 	}
 	for _, op := range []flametest.Operation{flametest.OpOpen, flametest.OpRevoke, flametest.OpCheck, flametest.OpOther} {
-		if seen[op] != wanted[op] {
-			c.errorf("%d requests %q, want %d", seen[op], op, wanted[op])
+		if seen[op] != want[op] {
+			c.errorf("%d requests %q, want %d", seen[op], op, want[op])
 		}
 		if seen[op] > 0 {
 			c.saw.requests = strings.TrimSpace(fmt.Sprintf("%s %d×%s", c.saw.requests, seen[op], strings.Fields(string(op))[0]))
 		}
 	}
-	if len(arrived) < 2 || want.verdict == unclear { // a Retry-After is for what is tried again as it was
+	if len(own) < 2 {
 		return
 	}
-	// What Retry-After asks for is obeyed.
-	switch first, second := arrived[0], arrived[1]; {
+	switch first, second := own[0].Arrived, own[1].Arrived; {
+	case c.want.inBody != (c.op.call == flametest.OpRevoke && len(own[1].Body) > 0):
+		c.errorf("the second request has the body %q", own[1].Body)
+	case c.want.inBody: // Retry-After is for retries
 	case !soon.IsZero() && second.Before(soon):
 		c.errorf("the second request came %v before the moment that Retry-After named", soon.Sub(second))
 	case soon.IsZero() && second.Sub(first) < c.fault.pause:
@@ -515,88 +573,32 @@ func (c *faultCell) checkRequests(want expected, journal []flametest.Request, so
 	}
 }
 
-// checkState compares what is held, and how bad it is said to be.
-func (c *faultCell) checkState(want expected, got faultOutcome, before string) {
-	worst := tfprotov6.DiagnosticSeverityInvalid
+// checkOutcome compares how bad the diagnostic is and whether a session is held.
+func (c *faultCell) checkOutcome(got faultResult, before string) {
+	want := c.op.outcomes[c.want.outcome]
+	if c.want.outcome == "ok" && c.want.orphan {
+		want = "warning, " + want
+	}
 	for _, d := range got.diags {
-		if worst != tfprotov6.DiagnosticSeverityError {
-			worst = d.Severity
-		}
+		c.saw.outcome += strings.ToLower(d.Severity.String()) + ", "
 	}
-	none, warning, failure := tfprotov6.DiagnosticSeverityInvalid, tfprotov6.DiagnosticSeverityWarning, tfprotov6.DiagnosticSeverityError
-	var outcome string
-	var severity tfprotov6.DiagnosticSeverity
-	switch c.op {
-	case opCreate, opOpen:
-		outcome, severity = "none", failure
-		if want.done {
-			outcome, severity = "held", none
-			if want.maybe {
-				severity = warning
-			}
-		}
-	case opRead:
-		outcome, severity = "held", none
-		switch {
-		case want.verdict == dead:
-			outcome, severity = "none", warning
-		case !want.done:
-			severity = warning
-		}
-	case opImport:
-		outcome, severity = "none", failure
-		if want.done {
-			outcome, severity = "held", none
-		}
-	case opDelete:
-		outcome, severity = "held", failure
-		if want.done {
-			outcome, severity = "none", none
-		}
-	case opClose:
-		// There is no state, and the run's own work is done.
-		outcome, severity = "none", warning
-		if want.done {
-			severity = none
-		}
-	case opInvoke:
-		outcome, severity = "none", failure
-		if want.done {
-			severity = none
-		}
+	if got.token != "" {
+		c.saw.outcome += "held"
+	} else {
+		c.saw.outcome += "none"
 	}
-	held := "none"
-	if got.held != "" {
-		held = "held"
+	if c.saw.outcome != want {
+		c.errorf("the outcome is %q, want %q\n%s", c.saw.outcome, want, diagnosticsText(got.diags))
 	}
-	if held != outcome {
-		c.errorf("afterwards the session is %s, want %s", held, outcome)
-	}
-	if got.held != "" && before != "" && got.held != before {
+	if got.token != "" && before != "" && got.token != before {
 		c.errorf("another token is held than before")
 	}
-	if worst != severity || severity == none && len(got.diags) > 0 || severity != none && len(got.diags) != 1 {
-		c.errorf("got %d diagnostics, the worst %s; want %s\n%s", len(got.diags), worst, severity, diagnosticsText(got.diags))
-	}
-	c.saw.outcome = map[tfprotov6.DiagnosticSeverity]string{none: "", warning: "warning, ", failure: "error, "}[worst] + held
-	if c.op == opInvoke && severity == none {
-		final := "is revoked"
-		switch {
-		case slices.Contains([]int{401, 404, 410}, c.fault.Status), want.verdict == lost && c.fault.CarryOut:
-			final = "was dead already"
-		}
-		if len(got.progress) != 2 || !strings.Contains(got.progress[1], final) || !strings.Contains(got.progress[1], flame.NewToken(before).SessionID()) {
-			c.errorf("progress is %q, want at last that the session %s", got.progress, final)
+	if final := map[string]string{"ok": "is revoked", "gone": "was dead already"}[c.want.outcome]; c.op.name == "action" && final != "" {
+		final = "Session " + flame.NewToken(before).SessionID() + " " + final
+		if len(got.progress) != 2 || got.progress[1] != final {
+			c.errorf("progress is %q, want at last %q", got.progress, final)
 		}
 	}
-}
-
-// The statuses as api.md explains them; the others as HTTP does.
-var statusMeanings = map[int]string{
-	400: "400 (invalid request)", 401: "401", 403: "403 (administrators only)", 404: "404 (not found)",
-	405: "405 (wrong method)", 406: "406 (the format is not JSON)", 410: "410 (gone)", 422: "422 (unprocessable entity)",
-	429: "429 (too many requests)", 500: "500 (server error)", 502: "502 (bad gateway)", 503: "503 (down for maintenance)",
-	504: "504 (gateway timeout)", 301: "301 (moved permanently)", 302: "302 (found)", 307: "307 (temporary redirect)",
 }
 
 var (
@@ -607,10 +609,10 @@ var (
 	faultAdvice = regexp.MustCompile(`(Run again|Check |Set the |set |Import a token|The next apply|end the user's sessions|Report this)`)
 )
 
-const maybeOpenedText = "Flame may have opened a session"
+const orphanText = "Flame may have opened a session"
 
-// checkTexts reads what the user was told.
-func (c *faultCell) checkTexts(want expected, got faultOutcome, secrets []string) {
+// checkTexts reads what the user reads.
+func (c *faultCell) checkTexts(got faultResult) {
 	text := diagnosticsText(got.diags)
 	for _, d := range got.diags {
 		if !faultTitles.MatchString(d.Summary) {
@@ -620,64 +622,100 @@ func (c *faultCell) checkTexts(want expected, got faultOutcome, secrets []string
 			c.errorf("the text does not say what happened and what to do: %q", d.Detail)
 		}
 	}
-	secrets = append(secrets, flametest.Password, bodyCanary, headerCanary, "auth_token\":")
-	for _, secret := range secrets {
-		if secret != "" && strings.Contains(text+strings.Join(got.progress, "\n"), secret) {
-			c.errorf("a secret is repeated: %s", text)
+	if strings.Contains(text, orphanText) != c.want.orphan {
+		c.errorf("%q is said: %v, want %v\n%s", orphanText, !c.want.orphan, c.want.orphan, text)
+	}
+	const revoked = "so it was revoked and nothing is stored"
+	if strings.Contains(text, revoked) != c.want.revoked {
+		c.errorf("%q is said: %v, want %v\n%s", revoked, !c.want.revoked, c.want.revoked, text)
+	}
+	var says []string
+	if !c.want.done() {
+		says = append(says, c.fault.says)
+		if c.want.requests > 1 && !c.want.inBody {
+			says = append(says, fmt.Sprintf("was tried %d times", c.want.requests))
+		}
+		if c.fault.Status != 0 && c.want.outcome != "dead" {
+			says = append(says, requestName)
 		}
 	}
-	says := func(when bool, what string) {
-		if has := strings.Contains(text, what); has != when {
-			c.errorf("whether %q is said: %v, want %v\n%s", what, has, when, text)
+	if c.want.paused {
+		says = append(says, "Flame asked for a pause of ", "which is longer than this operation's time limit allows")
+	}
+	for _, want := range says {
+		if !strings.Contains(text, want) {
+			c.errorf("%q is not in: %s", want, text)
 		}
-	}
-	failed := !want.done
-	says(want.maybe, maybeOpenedText)
-	if want.paused {
-		says(true, "Flame asked for a pause of ")
-		says(true, "which is longer than this operation's time limit allows")
-	}
-	if failed && want.tries > 1 && want.verdict != unclear {
-		says(true, fmt.Sprintf("was tried %d times", want.tries))
-	}
-	switch {
-	case !failed:
-		return
-	case c.fault.Status == 0 || want.verdict == lost:
-		reason := map[bool]string{true: "no connection could be made (connection refused)", false: "before the whole answer had arrived"}[c.fault.unreachable]
-		if c.fault.Hang {
-			reason = "no whole answer arrived in time"
-		}
-		says(true, reason)
-	case want.verdict == useless, c.fault.page():
-		says(true, fmt.Sprintf("although the status was %d", c.fault.Status))
-		says(want.revoked, "so it was revoked and nothing is stored")
-	default:
-		says(true, statusMeanings[c.fault.Status])
-	}
-	if c.fault.Status != 0 && want.verdict != dead {
-		says(true, requestName)
-	}
-	if c.fault.Status/100 == 3 {
-		says(true, "to https://elsewhere.example;")
 	}
 }
 
-// checkRule holds the one rule, whatever else was expected: every live token is
-// held, or the user was told of it; and what is held works, or the user was told.
-func (c *faultCell) checkRule(got faultOutcome, live []string, before string) {
+// checkSecrets finds no secret, and nothing of a body or a header, in what the user
+// reads and in the log.
+func (c *faultCell) checkSecrets(got faultResult, log string, tokens []string) {
+	var scan leakScan
+	for _, secret := range append(tokens, flametest.Password, bodyCanary, headerCanary, `auth_token":`) {
+		scan.add("secret", secret)
+	}
+	for _, found := range scan.file("diagnostics and progress", []byte(diagnosticsText(got.diags)+strings.Join(got.progress, "\n"))) {
+		c.errorf("%v", found)
+	}
+	if requests := c.want.requests + c.want.deletes; strings.Count(log, "Flame request ") != requests {
+		c.errorf("the log has other than %d requests: %s", requests, log)
+	}
+	for _, found := range scan.file("log", []byte(log)) {
+		c.errorf("%v", found)
+	}
+}
+
+// checkRule holds whatever the table says: every live token is held or the user
+// was told of it, and what is held works or the user was told.
+func (c *faultCell) checkRule(got faultResult, live []string, before string) {
 	text := diagnosticsText(got.diags)
-	told := strings.Contains(text, maybeOpenedText) ||
-		before != "" && strings.Contains(text, flame.NewToken(before).SessionID()) || c.op == opImport && text != ""
+	told := strings.Contains(text, orphanText) ||
+		before != "" && strings.Contains(text, flame.NewToken(before).SessionID()) || c.op.name == "import" && text != ""
 	c.saw.told = map[bool]string{true: "yes", false: "-"}[told]
-	if got.held != "" && !slices.Contains(live, got.held) && !told {
+	c.saw.live = fmt.Sprintf("%d, %d", len(live), map[bool]int{true: 1}[got.token != ""])
+	if got.token != "" && !slices.Contains(live, got.token) && !told {
 		c.errorf("a token is held that does not work, and nobody was told")
 	}
 	for _, token := range live {
-		if token != got.held && !told {
+		if token != got.token && !told {
 			c.errorf("a token is alive that nobody holds, and nobody was told")
 		}
 	}
+}
+
+// checkAfterwards ends the session once the API is well again. Only an orphan may
+// be left.
+func (c *faultCell) checkAfterwards(ctx context.Context, fake *flametest.Server, run *protocolRun, got faultResult, before heldSession) error {
+	if got.token == "" && c.op.name != "action" {
+		return nil
+	}
+	fake.Reset()
+	next, err := newProtocolRun(ctx, flameArguments(fake))
+	if err != nil {
+		return err
+	}
+	var last heldSession
+	switch {
+	case c.op.name == "ephemeral open":
+		last.diags, err = run.close(ctx, got.heldSession)
+	case c.op.name == "action" && c.want.paused: // the run's requests are held back
+		last.diags, _, err = next.invoke(ctx, before.token)
+	case c.op.name == "action":
+		last.diags, _, err = run.invoke(ctx, before.token)
+	default:
+		last, err = next.destroy(ctx, got.heldSession)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("afterwards: %w", err)
+	case len(last.diags) > 0 || last.token != "":
+		c.errorf("afterwards: %s", diagnosticsText(last.diags))
+	case len(fake.Live()) > 0 && (!c.want.orphan || c.shared && got.token != ""):
+		c.errorf("afterwards, %d tokens are alive", len(fake.Live()))
+	}
+	return nil
 }
 
 func diagnosticsText(diags []*tfprotov6.Diagnostic) string {
@@ -686,116 +724,4 @@ func diagnosticsText(diags []*tfprotov6.Diagnostic) string {
 		fmt.Fprintf(&b, "%s: %s\n%s\n", d.Severity, d.Summary, d.Detail)
 	}
 	return b.String()
-}
-
-// prepare does what comes before the operation, with an API that is well. before
-// is the token that there is by then, if there is one.
-func (c *faultCell) prepare(ctx context.Context, fake *flametest.Server, file string) (operate func() (faultOutcome, error), before string, err error) {
-	arguments := flameArguments(fake)
-	arguments["max_retries"] = tftypes.NewValue(tftypes.Number, faultRetries)
-	run, err := newProtocolRun(ctx, arguments)
-	if err != nil {
-		return nil, "", err
-	}
-	var held heldSession
-	switch c.op {
-	case opRead, opDelete:
-		if held, err = run.create(ctx); err == nil && len(held.diags) > 0 {
-			err = errors.New(diagnosticsText(held.diags))
-		}
-		if err != nil {
-			return nil, "", err
-		}
-		before = held.token
-	case opImport, opInvoke:
-		endpoint, err := flame.ParseEndpoint(fake.URL())
-		if err != nil {
-			return nil, "", err
-		}
-		client := flame.New(flame.Config{})
-		defer client.CloseIdleConnections()
-		session, err := client.Open(ctx, endpoint, flame.Credentials{User: flametest.User, Password: flame.NewPassword(flametest.Password)})
-		if err != nil {
-			return nil, "", err
-		}
-		before = session.Token.Reveal()
-		if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
-			return nil, "", err
-		}
-	case opClose:
-		if held, err = run.open(ctx); err == nil && len(held.diags) > 0 {
-			err = errors.New(diagnosticsText(held.diags))
-		}
-		if err != nil {
-			return nil, "", err
-		}
-		before = held.token
-	}
-	fake.Reset()
-
-	// What follows is another run.
-	if c.fault.Hang {
-		// Long enough for a busy machine to answer the tries that are answered.
-		arguments["request_timeout"] = tftypes.NewValue(tftypes.String, "4s")
-	}
-	if run, err = newProtocolRun(ctx, arguments); err != nil {
-		return nil, "", err
-	}
-	delete(arguments, "request_timeout")
-	destroy := func(s heldSession) func() (faultOutcome, error) {
-		if s.token == "" {
-			return nil
-		}
-		return func() (faultOutcome, error) {
-			after, err := newProtocolRun(ctx, arguments)
-			if err != nil {
-				return faultOutcome{}, err
-			}
-			s, err := after.destroy(ctx, s)
-			return faultOutcome{diags: s.diags, held: s.token}, err
-		}
-	}
-	return func() (faultOutcome, error) {
-		var got heldSession
-		var err error
-		switch c.op {
-		case opCreate:
-			got, err = run.create(ctx)
-			return faultOutcome{diags: got.diags, held: got.token, again: destroy(got)}, err
-		case opRead:
-			got, err = run.read(ctx, held)
-			return faultOutcome{diags: got.diags, held: got.token, again: destroy(got)}, err
-		case opDelete:
-			got, err = run.destroy(ctx, held)
-			return faultOutcome{diags: got.diags, held: got.token, again: destroy(got)}, err
-		case opImport:
-			got, err = run.importFrom(ctx, "file:"+file)
-			return faultOutcome{diags: got.diags, held: got.token, again: destroy(got)}, err
-		case opOpen:
-			got, err = run.open(ctx)
-			outcome := faultOutcome{diags: got.diags, held: got.token}
-			if got.token != "" {
-				outcome.again = func() (faultOutcome, error) {
-					diags, err := run.close(ctx, got)
-					return faultOutcome{diags: diags}, err
-				}
-			}
-			return outcome, err
-		case opClose:
-			diags, err := run.close(ctx, held)
-			return faultOutcome{diags: diags}, err
-		default:
-			diags, progress, err := run.invoke(ctx, before)
-			return faultOutcome{diags: diags, progress: progress, again: func() (faultOutcome, error) {
-				next := run
-				if c.expect().paused { // this run's requests are held back
-					if next, err = newProtocolRun(ctx, arguments); err != nil {
-						return faultOutcome{}, err
-					}
-				}
-				diags, _, err := next.invoke(ctx, before)
-				return faultOutcome{diags: diags}, err
-			}}, err
-		}
-	}, before, nil
 }
