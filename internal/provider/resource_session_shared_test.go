@@ -53,6 +53,7 @@ func TestSharedReplaceDestroyFirst(t *testing.T) {
 func TestSharedByTwo(t *testing.T) {
 	fake := sharingFake(t)
 	w := newWorkspace(t, fake, sessionBlock("a", "")+sessionBlock("b", ""))
+	w.detectRaces()
 	r := w.apply()
 	r.says(t, "Two sessions share one Flame token", w.sessions()["a"].text("id"))
 	saw(t, fake, 2, 0, 0)
