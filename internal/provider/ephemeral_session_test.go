@@ -369,6 +369,7 @@ resource "terraform_data" "used" {
   }
 }
 `)
+	w.detectRaces()
 	w.apply()
 	saw(t, fake, 4, 4, 0)
 	noneLive(t, fake)

@@ -32,6 +32,7 @@ type running struct {
 // start runs the command in the background.
 func (w *workspace) start(args ...string) *running {
 	w.t.Helper()
+	w.detectRaces()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	w.t.Cleanup(cancel)
 	// Every process inherits the writing end, and none writes to it.

@@ -20,6 +20,7 @@ func TestLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fake := newFake(t, flametest.Config{RateLimit: limit})
 			w := newWorkspace(t, fake, fmt.Sprintf("resource \"flame_session\" \"this\" {\n  count = %d\n}\n", count))
+			w.detectRaces()
 			started := time.Now()
 			w.apply()
 			took := time.Since(started)

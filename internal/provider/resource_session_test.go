@@ -385,6 +385,7 @@ func TestManySessions(t *testing.T) {
 	const count, parallelism = 60, 10 // Terraform's default
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, fmt.Sprintf("resource \"flame_session\" \"this\" {\n  count = %d\n}\n", count))
+	w.detectRaces()
 	w.apply()
 	saw(t, fake, count, 0, 0)
 	if got := len(w.sessions()); got != count {
