@@ -164,8 +164,10 @@ func (p *protocolRun) importFrom(ctx context.Context, id string) (heldSession, e
 	return newHeldSession(p.resource, imported.ImportedResources[0].State, imported.ImportedResources[0].Private, imported.Diagnostics)
 }
 
-func (p *protocolRun) open(ctx context.Context) (heldSession, error) {
-	config, err := protocolValue(p.ephemeral, nil)
+func (p *protocolRun) open(ctx context.Context) (heldSession, error) { return p.openWith(ctx, nil) }
+
+func (p *protocolRun) openWith(ctx context.Context, arguments map[string]tftypes.Value) (heldSession, error) {
+	config, err := protocolValue(p.ephemeral, arguments)
 	if err != nil {
 		return heldSession{}, err
 	}
