@@ -201,6 +201,14 @@ func (r result) says(t *testing.T, texts ...string) {
 	}
 }
 
+// doesNotSay fails the test where a text is in what the user saw.
+func (r result) doesNotSay(t *testing.T, what, text string) {
+	t.Helper()
+	if strings.Contains(r.Stdout+r.Stderr, text) || strings.Contains(r.Text(), text) {
+		t.Errorf("%s is printed", what)
+	}
+}
+
 // quiet makes a plan, which has to find nothing to do and have nothing to say.
 func (w *workspace) quiet() {
 	w.t.Helper()
