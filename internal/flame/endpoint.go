@@ -59,6 +59,9 @@ func (e Endpoint) url() *url.URL {
 // String returns the normalized URL, or "" for the zero value.
 func (e Endpoint) String() string { return e.url().String() }
 
+// Origin returns scheme, host and port, such as "https://flame.example".
+func (e Endpoint) Origin() string { return (&url.URL{Scheme: e.scheme, Host: e.host}).String() }
+
 // IsZero reports whether e is the zero value.
 func (e Endpoint) IsZero() bool { return e == Endpoint{} }
 

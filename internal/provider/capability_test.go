@@ -23,6 +23,10 @@ const (
 	actionBlocks       capability = "actions"
 	destroyEvents      capability = "actions before and after destroy"
 	movesAcrossTypes   capability = "moved blocks across types"
+	removedBlocks      capability = "removed blocks that destroy"
+	destroyFalse       capability = "destroy = false in a lifecycle block"
+	minimalRefresh     capability = "-minimal-refresh"
+	applyingKnown      capability = "terraform.applying with unknown results"
 )
 
 // since has the minor version (of version 1) that brought a capability. Without
@@ -35,6 +39,10 @@ var since = map[capability]map[string]int{
 	actionBlocks:       {"Terraform": 14},
 	destroyEvents:      {"Terraform": 16},
 	movesAcrossTypes:   {"Terraform": 8, "OpenTofu": 10},
+	removedBlocks:      {"Terraform": 7, "OpenTofu": 10},
+	destroyFalse:       {"Terraform": 16, "OpenTofu": 12},
+	minimalRefresh:     {"Terraform": 17},
+	applyingKnown:      {"Terraform": 10},
 }
 
 // needs skips the test if the command lacks one of the capabilities.

@@ -135,6 +135,29 @@ func suggestForStatus(status int) string {
 	return "Check the endpoint, then run again; where it stays so, ask Flame's support and name the request ID, if there is one."
 }
 
+// letGo says how to get rid of a session that cannot be revoked.
+const letGo = "To let go of the session without revoking it, set revoke_on_destroy = false in the provider block and apply: its token then stays alive."
+
+// addRevokeFailure adds an error for a managed session that could not be revoked.
+func addRevokeFailure(diags *diag.Diagnostics, id string, err error) {
+	summary, detail := failure("revoke the Flame session "+id, err)
+	diags.AddError(summary, detail+"\n\n"+letGo)
+}
+
+// addLeftAlive warns of a token that is not revoked, because the user said so.
+func addLeftAlive(diags *diag.Diagnostics, id, reason string) {
+	diags.AddWarning("The Flame token stays alive: session "+id,
+		fmt.Sprintf("Session %s ends in Terraform, but %s, so its token was not revoked and goes on working. "+
+			"To end it, revoke it with the action flame_session_revoke, or end the user's sessions at Flame.", id, reason))
+}
+
+// addWillStayAlive warns in a plan of a token that will not be revoked.
+func addWillStayAlive(diags *diag.Diagnostics, id, reason string) {
+	diags.AddWarning("The Flame token will stay alive: session "+id,
+		fmt.Sprintf("Session %s ends in Terraform, but %s, so its token will not be revoked. "+
+			"To have it revoked, set revoke_on_destroy = true and apply before you destroy or replace the session.", id, reason))
+}
+
 // addLostAnswers warns of sessions that earlier attempts of a successful open may
 // have opened.
 func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {

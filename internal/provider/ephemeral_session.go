@@ -36,6 +36,7 @@ type sessionEphemeralModel struct {
 	User          types.String `tfsdk:"user"`
 	Password      types.String `tfsdk:"password"`
 	RevokeOnClose types.Bool   `tfsdk:"revoke_on_close"`
+	OpenSession   types.Bool   `tfsdk:"open"`
 	ID            types.String `tfsdk:"id"`
 	AuthToken     types.String `tfsdk:"auth_token"`
 	UserID        types.String `tfsdk:"user_id"`
@@ -69,6 +70,11 @@ func (e *sessionEphemeralResource) Schema(_ context.Context, _ ephemeral.SchemaR
 				Optional:            true,
 				Computed:            true,
 				MarkdownDescription: "Whether the token is revoked when the run no longer needs it; the default is `true`. Set it to `false` where Flame gives one token per user and something else holds that token; elsewhere each plan and each apply then leaves a token alive that nobody revokes.",
+			},
+			"open": schema.BoolAttribute{
+				Optional:            true,
+				Computed:            true,
+				MarkdownDescription: "Whether to open the session; the default is `true`. With `open = terraform.applying`, a plan opens none: it sends no request, and the results are unknown. It is meant for `terraform.applying` alone: with a constant `false`, the results stay unknown during apply too, which Terraform reports as a bug of the provider. OpenTofu refuses unknown results.",
 			},
 			"id": schema.StringAttribute{
 				Computed:            true,
@@ -113,21 +119,32 @@ func (e *sessionEphemeralResource) Open(ctx context.Context, req ephemeral.OpenR
 		e.data.requireClient(&resp.Diagnostics)
 		return
 	}
-	login := e.data.credentials(&resp.Diagnostics, model.User, model.Password)
+	if model.RevokeOnClose.IsNull() {
+		model.RevokeOnClose = types.BoolValue(true)
+	}
+	if model.OpenSession.IsNull() {
+		model.OpenSession = types.BoolValue(true)
+	}
+	login := credentials{firstSet(model.User, e.data.user), model.Password}
+	if model.OpenSession.ValueBool() {
+		login = e.data.credentials(&resp.Diagnostics, model.User, model.Password)
+	}
 	if resp.Diagnostics.HasError() {
 		return
 	}
 	model.User = login.user
-	if model.RevokeOnClose.IsNull() {
-		model.RevokeOnClose = types.BoolValue(true)
-	}
-	if !e.data.canOpen(login) {
-		// In a plan, an argument may be unknown. The apply then opens the session.
+	// In a plan, an argument may be unknown, or open be false. Then the apply opens
+	// the session.
+	if !model.OpenSession.ValueBool() || !e.data.canOpen(login) {
 		model.setUnknown()
 		resp.Diagnostics.Append(resp.Result.Set(ctx, &model)...)
 		return
 	}
+	e.open(ctx, &model, login, resp)
+}
 
+// open opens the session, and revokes it at once if Terraform cannot take it.
+func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphemeralModel, login credentials, resp *ephemeral.OpenResponse) {
 	password := login.password.ValueString()
 	ctx, cancel := context.WithTimeout(maskSecrets(ctx, password), createTimeout)
 	defer cancel()
@@ -139,7 +156,7 @@ func (e *sessionEphemeralResource) Open(ctx context.Context, req ephemeral.OpenR
 	}
 	held.Token = opened.Token
 	model.setFromAPI(opened.Session, held.Account.Endpoint)
-	resp.Diagnostics.Append(resp.Result.Set(ctx, &model)...)
+	resp.Diagnostics.Append(resp.Result.Set(ctx, model)...)
 	if model.RevokeOnClose.ValueBool() {
 		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, newEphemeralPrivate(held))...)
 	}
@@ -194,6 +211,9 @@ func (m *sessionEphemeralModel) setFromAPI(s flame.Session, endpoint flame.Endpo
 
 // setUnknown sets the results of a session that is not open yet.
 func (m *sessionEphemeralModel) setUnknown() {
+	if m.User.IsNull() {
+		m.User = types.StringUnknown()
+	}
 	for _, result := range []*types.String{&m.ID, &m.AuthToken, &m.UserID, &m.Email, &m.FullName, &m.Endpoint} {
 		*result = types.StringUnknown()
 	}

@@ -27,6 +27,11 @@ type privateState struct {
 	// Imported: the session was imported or moved here. Until the first update was
 	// applied, it takes over its configuration without being replaced.
 	Imported bool `json:"imported,omitempty"`
+	// MovedEndpoint is the endpoint that the state of another provider named for a
+	// session that was moved here; "" if it named none. The session has no endpoint
+	// until a plan has compared this with the provider's: Terraform moves states with
+	// a provider that is not configured.
+	MovedEndpoint string `json:"moved_endpoint,omitempty"`
 	// StillHeld: the plan saw another session that goes on holding the same token,
 	// so Delete must not revoke it.
 	StillHeld bool `json:"still_held,omitempty"`

@@ -23,7 +23,12 @@ type protocolRun struct {
 }
 
 func newProtocolRun(ctx context.Context, arguments map[string]tftypes.Value) (*protocolRun, error) {
-	server, err := newServer(&flameProvider{version: "test", now: newClock().Now, firstBackoff: time.Millisecond}, false)
+	return newProtocolRunAt(ctx, arguments, newClock().Now)
+}
+
+// newProtocolRunAt is newProtocolRun with a clock.
+func newProtocolRunAt(ctx context.Context, arguments map[string]tftypes.Value, now func() time.Time) (*protocolRun, error) {
+	server, err := newServer(&flameProvider{version: "test", now: now, firstBackoff: time.Millisecond}, false)
 	if err != nil {
 		return nil, err
 	}

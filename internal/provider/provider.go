@@ -112,6 +112,10 @@ func (p *flameProvider) Schema(_ context.Context, _ provider.SchemaRequest, resp
 				Optional:            true,
 				MarkdownDescription: "Whether a refresh asks Flame if each token still works, which takes one request per session; the default is `true`. With `false`, a token that was revoked elsewhere is not noticed.",
 			},
+			"revoke_on_destroy": schema.BoolAttribute{
+				Optional:            true,
+				MarkdownDescription: "Whether managed sessions that are destroyed or replaced are revoked; the default is `true`. With `false`, none is, whatever the state says, and a warning names each token that stays alive. It is the way out when an endpoint is gone for good, and covers tainted and deposed sessions too. Ephemeral sessions and the action still revoke.",
+			},
 			"ca_certificate": schema.StringAttribute{
 				Optional:            true,
 				MarkdownDescription: "One or more certificates of authorities to trust besides those of the system, in PEM. Read a file with `file(\"ca.pem\")`.",
@@ -152,6 +156,7 @@ type providerModel struct {
 	MaxRetries         types.Int64          `tfsdk:"max_retries"`
 	RequestsPerSecond  types.Float64        `tfsdk:"requests_per_second"`
 	VerifySessions     types.Bool           `tfsdk:"verify_sessions"`
+	RevokeOnDestroy    types.Bool           `tfsdk:"revoke_on_destroy"`
 	CACertificate      types.String         `tfsdk:"ca_certificate"`
 	InsecureSkipVerify types.Bool           `tfsdk:"insecure_skip_verify"`
 }

@@ -60,7 +60,8 @@ func (m *providerModel) endpoint() (flame.Endpoint, diag.Diagnostics) {
 	}
 	endpoint, err := flame.ParseEndpoint(value)
 	if err != nil {
-		diags.AddAttributeError(path.Root("endpoint"), "The Flame endpoint is not usable",
+		// Not on the attribute: Terraform prints its line, which may hold a password.
+		diags.AddError("The Flame endpoint is not usable",
 			fmt.Sprintf("The endpoint, set as the provider's argument endpoint or in %s, cannot be used: %s. Give the base URL of the API, such as %s.",
 				envEndpoint, err, flame.DefaultEndpoint))
 	}
@@ -103,6 +104,7 @@ func (p *flameProvider) newProviderData(m providerModel, terraformVersion string
 		user:     m.User,
 		password: m.Password,
 		verify:   m.VerifySessions.IsNull() || m.VerifySessions.ValueBool(),
+		revoke:   m.RevokeOnDestroy.IsNull() || m.RevokeOnDestroy.IsUnknown() || m.RevokeOnDestroy.ValueBool(),
 		unknown:  m.unknownArguments(),
 	}
 	var client *flame.Client
@@ -120,6 +122,7 @@ func (m *providerModel) unknownArguments() (names []string) {
 		"max_retries":          m.MaxRetries,
 		"requests_per_second":  m.RequestsPerSecond,
 		"verify_sessions":      m.VerifySessions,
+		"revoke_on_destroy":    m.RevokeOnDestroy,
 		"ca_certificate":       m.CACertificate,
 		"insecure_skip_verify": m.InsecureSkipVerify,
 	} {

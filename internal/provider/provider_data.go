@@ -23,6 +23,7 @@ type providerData struct {
 	user     types.String   // null: not set
 	password types.String   // null: not set
 	verify   bool
+	revoke   bool // whether managed sessions that are destroyed or replaced are revoked
 
 	// unknown names the arguments without which no request can be sent.
 	unknown []string
@@ -93,21 +94,17 @@ func (d *providerData) account(c credentials) session.Account {
 	return session.Account{Endpoint: d.endpoint, User: c.user.ValueString()}
 }
 
-// credentials returns the user and the first password that are set, in the
-// session's own block or else in the provider's. If none is, it adds an error.
-func (d *providerData) credentials(diags *diag.Diagnostics, user types.String, passwords ...types.String) credentials {
-	c := credentials{firstSet(user, d.user), firstSet(append(passwords, d.password)...)}
+// credentials returns the user and the password of a session's own block, or else
+// the provider's. If there is none, it adds an error.
+func (d *providerData) credentials(diags *diag.Diagnostics, user, password types.String) credentials {
+	c := credentials{firstSet(user, d.user), firstSet(password, d.password)}
 	if c.user.IsNull() {
 		diags.AddAttributeError(path.Root("user"), "No user for this Flame session",
 			"A session needs a user and a password, and no user is set. Set user here, or user in the provider block, or the environment variable "+envUser+".")
 	}
 	if c.password.IsNull() {
-		argument := "password"
-		if len(passwords) > 1 {
-			argument = "password_wo (or password)"
-		}
-		diags.AddAttributeError(path.Root("password"), "No password for this Flame session",
-			"A session needs a user and a password, and no password is set. Set "+argument+" here, or password in the provider block, or the environment variable "+envPassword+".")
+		diags.AddError("No password for this Flame session",
+			"A session needs a user and a password, and no password is set. Set password here, or password in the provider block, or the environment variable "+envPassword+".")
 	}
 	return c
 }
@@ -139,4 +136,44 @@ func (d *providerData) checkNeeds(diags *diag.Diagnostics, id string, needs repl
 	diags.AddError("The Flame session cannot be replaced as planned",
 		fmt.Sprintf("The provider's %s is missing or another one than when the plan was made, so the session that is to replace session %s could not be opened. Nothing was revoked. "+
 			"Apply with the same environment and variables as the plan was made with, or make a new plan.", missing, id))
+}
+
+// keepsAlive returns why the token of a managed session that is destroyed or
+// replaced is not revoked, or "" if it is.
+func (d *providerData) keepsAlive(state sessionModel) (reason string) {
+	switch {
+	case d != nil && !d.revoke:
+		return "the provider's revoke_on_destroy is false"
+	case !state.revokes():
+		return "revoke_on_destroy is false in its state"
+	}
+	return ""
+}
+
+// resolveEndpoint sets the endpoint of a session that was moved here and has none
+// yet: the provider's. It reports whether it did. It adds an error if the session
+// was moved from another endpoint, because a token never goes to a host that a
+// foreign state chose, and the provider's may not be the one it belongs to.
+func (d *providerData) resolveEndpoint(state *sessionModel, private privateState, diags *diag.Diagnostics) (resolved bool) {
+	if !state.Endpoint.IsNull() {
+		return false
+	}
+	moved, err := flame.ParseEndpoint(private.MovedEndpoint)
+	switch {
+	case !private.Imported:
+		// Terraform does not show what was moved if the session is tainted.
+		diags.AddError("The endpoint of the moved session is not known",
+			"The state does not say which endpoint the token belongs to. Nothing was sent. Run a plan with a refresh, which finds out.")
+	case d.endpoint.IsZero():
+		diags.AddError("The moved session cannot be taken over yet",
+			"A session that is moved here gets the provider's endpoint, which is unknown until apply. Nothing was sent. Apply what the endpoint depends on first, for example with -target, and run again.")
+	case private.MovedEndpoint != "" && (err != nil || moved != d.endpoint):
+		diags.AddError("The moved session belongs to another endpoint",
+			fmt.Sprintf("The state that the session is moved from names an endpoint at %s, which is not the provider's. A token is sent only to the endpoint it belongs to, so nothing was sent or moved. "+
+				"If the token was issued there, set the provider's endpoint to it, path included. Otherwise remove the moved block, and import the token or let Terraform open a new session.", moved.Origin()))
+	default:
+		state.Endpoint = types.StringValue(d.endpoint.String())
+		return true
+	}
+	return false
 }

@@ -9,10 +9,8 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework-timetypes/timetypes"
-	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
-	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
@@ -62,32 +60,19 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Validators:          []validator.String{notEmpty},
 				MarkdownDescription: "Login to open the session with. Without it, the provider's `user` or the environment variable `FLAME_USER` is used. Changing it replaces the session.",
 			},
+			// Not sensitive too: nothing ever stores it, and Terraform would record the mark
+			// in the state of each session, at 3 % of the time of an apply.
 			"password": schema.StringAttribute{
-				Optional:  true,
-				Sensitive: true,
-				Validators: []validator.String{
-					notEmpty, stringvalidator.ConflictsWith(path.MatchRoot("password_wo")),
-				},
-				MarkdownDescription: "Password to open the session with. It is stored in the state: prefer `password_wo`, the provider's `password` or the environment variable `FLAME_PASSWORD`, which are not. Changing it leaves an open session as it is.",
-			},
-			// Not sensitive too: no plan or state ever holds it, and Terraform would record
-			// the mark in the state of each session, at 3 % of the time of an apply.
-			"password_wo": schema.StringAttribute{
 				Optional:            true,
 				WriteOnly:           true,
 				Validators:          []validator.String{notEmpty},
-				MarkdownDescription: "Password to open the session with, never stored in plan or state. It may come from an ephemeral resource or variable. It needs Terraform 1.11 or OpenTofu 1.11. Changing it leaves an open session as it is.",
-			},
-			"password_wo_version": schema.Int64Attribute{
-				Optional:            true,
-				Validators:          []validator.Int64{int64validator.AlsoRequires(path.MatchRoot("password_wo"))},
-				MarkdownDescription: "A number to raise whenever `password_wo` changes, so that the state records it. An open session stays as it is.",
+				MarkdownDescription: "Password to open the session with. It is write-only: no plan and no state ever holds it, and it may be ephemeral. Without it, the provider's `password` or the environment variable `FLAME_PASSWORD` is used. It needs Terraform 1.11 or OpenTofu 1.11; with older versions, set the provider's. Changing it leaves an open session as it is: the next session is opened with it.",
 			},
 			"rotate_after": schema.StringAttribute{
 				Optional:            true,
 				CustomType:          timetypes.GoDurationType{},
 				Validators:          []validator.String{positiveDuration{}},
-				MarkdownDescription: "Age at which the session is replaced, as a duration such as `\"720h\"` (30 days). The first plan with a refresh after this age replaces it; nothing happens between runs. Changing it moves `rotate_at` and leaves a session that is younger as it is.",
+				MarkdownDescription: "Age at which the session is replaced, as a duration such as `\"720h\"` (30 days). The first plan after this age replaces it; nothing happens between runs. Changing it moves `rotate_at` and leaves a session that is younger as it is.",
 			},
 			"rotate_when_changed": schema.MapAttribute{
 				Optional:            true,
@@ -98,13 +83,13 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Optional:            true,
 				Computed:            true,
 				Default:             booldefault.StaticBool(true),
-				MarkdownDescription: "Whether destroying the session revokes its token; the default is `true`. With `false`, the token stays alive after destroy, and the plan warns of it. It counts as it is in the state: apply a change before you destroy.",
+				MarkdownDescription: "Whether destroying the session revokes its token; the default is `true`. With `false`, the token stays alive when the session is destroyed or replaced, and a warning names the session. The value in the state is used, so apply a change before you destroy.",
 			},
 			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
 				Create: true, Read: true, Delete: true,
 				CreateDescription: "How long opening the session may take, retries included, as a duration such as `\"90s\"`; the default is `\"5m\"`.",
 				ReadDescription:   "How long checking the token may take on refresh, retries included; the default is `\"1m\"`.",
-				DeleteDescription: "How long revoking the token may take, retries included; the default is `\"5m\"`. It counts as it is in the state: apply a change before you destroy.",
+				DeleteDescription: "How long revoking the token may take, retries included; the default is `\"5m\"`. The value in the state is used, so apply a change before you destroy.",
 			}),
 			"id": schema.StringAttribute{
 				Computed:            true,
@@ -143,11 +128,24 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			},
 		},
 	}
-	// The library sets no description of the attribute itself.
-	if timeouts, ok := resp.Schema.Attributes["timeouts"].(schema.SingleNestedAttribute); ok {
-		timeouts.MarkdownDescription = "How long whole operations may take, retries included."
-		resp.Schema.Attributes["timeouts"] = timeouts
+	describeTimeouts(resp.Schema.Attributes)
+}
+
+// describeTimeouts adds what the library leaves out: a description of the attribute
+// itself, and the check that a timeout is longer than zero.
+func describeTimeouts(attributes map[string]schema.Attribute) {
+	timeouts, ok := attributes["timeouts"].(schema.SingleNestedAttribute)
+	if !ok {
+		return
 	}
+	timeouts.MarkdownDescription = "How long whole operations may take, retries included. Each must be longer than zero."
+	for name, attribute := range timeouts.Attributes {
+		if timeout, ok := attribute.(schema.StringAttribute); ok {
+			timeout.Validators = append(timeout.Validators, positiveDuration{})
+			timeouts.Attributes[name] = timeout
+		}
+	}
+	attributes["timeouts"] = timeouts
 }
 
 func (r *sessionResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
@@ -162,7 +160,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	// A write-only value is in the configuration alone.
-	login := r.data.credentials(&resp.Diagnostics, plan.User, config.PasswordWO, plan.Password)
+	login := r.data.credentials(&resp.Diagnostics, plan.User, config.Password)
 	password := login.password.ValueString()
 	ctx, cancel := withTimeout(maskSecrets(ctx, password), plan.Timeouts.Create, createTimeout, &resp.Diagnostics)
 	defer cancel()
@@ -207,26 +205,29 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 		private.Instance = session.NewInstanceID()
 		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, private)...)
 	}
-	// A session that was moved here may have no endpoint: it belongs to the provider's.
-	if state.Endpoint.IsNull() && !r.data.endpoint.IsZero() {
-		state.Endpoint = types.StringValue(r.data.endpoint.String())
+	if r.data.resolveEndpoint(&state, private, &resp.Diagnostics) {
+		private.MovedEndpoint = ""
 		resp.Diagnostics.Append(state.write(ctx, &resp.State)...)
+		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, private)...)
+	}
+	if resp.Diagnostics.HasError() {
+		return
 	}
 	held, err := state.held(private.Instance)
+	if err != nil {
+		addUnusableEndpoint(&resp.Diagnostics, state, err)
+		return
+	}
 	if r.data.run.Refreshed(held) {
 		addShared(&resp.Diagnostics, state.ID.ValueString())
 	}
-	if !r.data.verify || resp.Diagnostics.HasError() {
+	if !r.data.verify {
 		return
 	}
-	if len(r.data.unknown) > 0 || state.Endpoint.IsNull() {
+	if len(r.data.unknown) > 0 {
 		resp.Diagnostics.AddWarning("The Flame session could not be verified",
-			fmt.Sprintf("Whether the token of session %s still works was not asked, because the provider's %s is not known before the apply. The state is kept. The next plan asks again.",
-				state.ID.ValueString(), r.data.unknownArguments(state.Endpoint.IsNull())))
-		return
-	}
-	if err != nil {
-		addUnusableEndpoint(&resp.Diagnostics, state, err)
+			fmt.Sprintf("The token of session %s was not checked because the provider's %s is unknown until apply. The next plan checks it.",
+				state.ID.ValueString(), r.data.unknownArguments(false)))
 		return
 	}
 	r.verify(ctx, state, held, resp)
@@ -270,7 +271,19 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 	resp.Diagnostics.Append(state.read(ctx, req.State)...)
 	private, diags := readPrivate[privateState](ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() || !state.revokes() || !r.data.requireClient(&resp.Diagnostics) {
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	id := state.ID.ValueString()
+	if reason := r.data.keepsAlive(state); reason != "" {
+		addLeftAlive(&resp.Diagnostics, id, reason)
+		return
+	}
+	if !r.data.requireClient(&resp.Diagnostics) {
+		return
+	}
+	r.data.resolveEndpoint(&state, private, &resp.Diagnostics)
+	if resp.Diagnostics.HasError() {
 		return
 	}
 	held, err := state.held(private.Instance)
@@ -278,7 +291,7 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 		addUnusableEndpoint(&resp.Diagnostics, state, err)
 		return
 	}
-	r.data.checkNeeds(&resp.Diagnostics, state.ID.ValueString(), private.Needs)
+	r.data.checkNeeds(&resp.Diagnostics, id, private.Needs)
 	ctx, cancel := withTimeout(maskSecrets(ctx, held.Token.Reveal()), state.Timeouts.Delete, deleteTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
@@ -288,17 +301,18 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if private.StillHeld {
 		r.data.run.Release(held)
 	} else if outcome, err = r.data.run.Revoke(ctx, held); err != nil {
-		addFailure(&resp.Diagnostics, "revoke the Flame session "+state.ID.ValueString(), err)
+		addRevokeFailure(&resp.Diagnostics, id, err)
 		return
 	}
 	if outcome == session.StillHeld {
-		addNotRevoked(&resp.Diagnostics, state.ID.ValueString())
+		addNotRevoked(&resp.Diagnostics, id)
 	}
 }
 
-// addUnusableEndpoint reports that a state does not say where its token belongs.
+// addUnusableEndpoint reports that a state does not say where its token belongs,
+// which takes a state that was edited.
 func addUnusableEndpoint(diags *diag.Diagnostics, state sessionModel, err error) {
-	diags.AddAttributeError(path.Root("endpoint"), "The session's endpoint is not usable",
-		fmt.Sprintf("The state of session %s does not say which endpoint its token belongs to: %s. Nothing was sent. Configure the provider's endpoint and run a plan with a refresh, which fills it in.",
-			state.ID.ValueString(), err))
+	diags.AddError("The session's endpoint is not usable",
+		fmt.Sprintf("The endpoint in the state of session %s cannot be used: %s. Nothing was sent. Restore the state from a backup. %s",
+			state.ID.ValueString(), err, letGo))
 }

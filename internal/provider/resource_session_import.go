@@ -39,10 +39,11 @@ func (r *sessionResource) ImportState(ctx context.Context, req resource.ImportSt
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	resp.Diagnostics.Append(importState(ctx, &resp.State, resp.Private, r.now(), sessionModel{
+	resp.Diagnostics.Append(importState(ctx, &resp.State, r.now(), sessionModel{
 		AuthToken: types.StringValue(token.Reveal()),
 		Endpoint:  types.StringValue(r.data.endpoint.String()),
 	})...)
+	resp.Diagnostics.Append(writePrivate(ctx, resp.Private, privateState{Imported: true})...)
 }
 
 // verifyImport adds an error unless the token works.
@@ -65,8 +66,7 @@ func (r *sessionResource) verifyImport(ctx context.Context, token flame.Token, d
 // importState writes the state of a session that was not opened here. The next
 // update takes what m does not say from the configuration, without replacing the
 // session.
-func importState(ctx context.Context, state *tfsdk.State, private privateWriter, now time.Time, m sessionModel) diag.Diagnostics {
-	diags := writePrivate(ctx, private, privateState{Imported: true})
+func importState(ctx context.Context, state *tfsdk.State, now time.Time, m sessionModel) (diags diag.Diagnostics) {
 	for name, value := range map[string]any{
 		"auth_token":        m.AuthToken,
 		"id":                flame.NewToken(m.AuthToken.ValueString()).SessionID(),
@@ -109,7 +109,12 @@ func readToken(id string, diags *diag.Diagnostics) string {
 				"A token itself is refused, because Terraform prints import IDs. If you gave one just now, revoke it: it stands in your terminal's history and in logs.")
 		return ""
 	}
-	token = strings.TrimSpace(token)
+	if strings.HasPrefix(token, "\xff\xfe") || strings.HasPrefix(token, "\xfe\xff") {
+		diags.AddError("The imported value is not a token",
+			fmt.Sprintf("The value of %s:%s is encoded in UTF-16. Write it in UTF-8: in PowerShell, use Set-Content -Encoding utf8.", kind, where))
+		return ""
+	}
+	token = strings.TrimSpace(strings.TrimPrefix(token, "\ufeff")) // PowerShell and editors write a byte order mark
 	if err := flame.NewToken(token).Validate(); err != nil {
 		diags.AddError("The imported value is not a token",
 			fmt.Sprintf("The value of %s:%s cannot be a token: %s. It must be the token and nothing else.", kind, where, err))

@@ -20,8 +20,6 @@ import (
 type sessionModel struct {
 	User              types.String
 	Password          types.String
-	PasswordWO        types.String
-	PasswordWOVersion types.Int64
 	RotateAfter       timetypes.GoDuration
 	RotateWhenChanged types.Map
 	RevokeOnDestroy   types.Bool
@@ -54,8 +52,6 @@ func (m *sessionModel) read(ctx context.Context, from interface {
 	values := object.Attributes()
 	read := take(&m.User, values["user"]) &&
 		take(&m.Password, values["password"]) &&
-		take(&m.PasswordWO, values["password_wo"]) &&
-		take(&m.PasswordWOVersion, values["password_wo_version"]) &&
 		take(&m.RotateAfter, values["rotate_after"]) &&
 		take(&m.RotateWhenChanged, values["rotate_when_changed"]) &&
 		take(&m.RevokeOnDestroy, values["revoke_on_destroy"]) &&
@@ -84,11 +80,17 @@ func (m *sessionModel) write(ctx context.Context, to interface {
 	Set(ctx context.Context, value any) diag.Diagnostics
 },
 ) diag.Diagnostics {
-	object, diags := types.ObjectValue(m.attributes, map[string]attr.Value{
+	object, diags := m.object()
+	if diags.HasError() {
+		return diags
+	}
+	return to.Set(ctx, object)
+}
+
+func (m *sessionModel) object() (types.Object, diag.Diagnostics) {
+	return types.ObjectValue(m.attributes, map[string]attr.Value{
 		"user":                m.User,
 		"password":            m.Password,
-		"password_wo":         m.PasswordWO,
-		"password_wo_version": m.PasswordWOVersion,
 		"rotate_after":        m.RotateAfter,
 		"rotate_when_changed": m.RotateWhenChanged,
 		"revoke_on_destroy":   m.RevokeOnDestroy,
@@ -102,10 +104,15 @@ func (m *sessionModel) write(ctx context.Context, to interface {
 		"created_at":          m.CreatedAt,
 		"rotate_at":           m.RotateAt,
 	})
-	if diags.HasError() {
-		return diags
-	}
-	return to.Set(ctx, object)
+}
+
+// equal reports whether two models have the same values.
+func (m *sessionModel) equal(other sessionModel, diags *diag.Diagnostics) bool {
+	object, moreDiags := m.object()
+	diags.Append(moreDiags...)
+	otherObject, moreDiags := other.object()
+	diags.Append(moreDiags...)
+	return object.Equal(otherObject)
 }
 
 // setFromAPI sets what Flame responded when the session was opened.

@@ -63,7 +63,7 @@ func (r *sessionResource) move(ctx context.Context, req resource.MoveStateReques
 			fmt.Sprintf("The state of the %s is not a JSON object. Nothing was moved. Restore it from a backup, or remove the moved block.", source.resource))
 		return
 	}
-	session, found := source.find(attributes)
+	session, endpoint, found := source.find(attributes)
 	if !found {
 		resp.Diagnostics.AddError("No Flame token in the state to move from",
 			fmt.Sprintf("The state of the %s holds no auth_token (looked for in %s), so there is no session that flame_session could take over. Nothing was moved. "+
@@ -71,7 +71,19 @@ func (r *sessionResource) move(ctx context.Context, req resource.MoveStateReques
 				source.resource, strings.Join(source.responses, ", ")))
 		return
 	}
-	resp.Diagnostics.Append(importState(ctx, &resp.TargetState, resp.TargetPrivate, r.now(), session)...)
+	private := privateState{Imported: true}
+	if endpoint != "" {
+		parsed, err := flame.ParseEndpoint(endpoint)
+		if err != nil {
+			resp.Diagnostics.AddError("The state to move from names an endpoint that cannot be used",
+				fmt.Sprintf("The endpoint in the state of the %s cannot be used: %s. A token is sent only to the endpoint it belongs to, so nothing was sent or moved. "+
+					"Remove the moved block, and import the token (env:NAME or file:PATH) or let Terraform open a new session.", source.resource, err))
+			return
+		}
+		private.MovedEndpoint = parsed.String()
+	}
+	resp.Diagnostics.Append(importState(ctx, &resp.TargetState, r.now(), session)...)
+	resp.Diagnostics.Append(writePrivate(ctx, resp.TargetPrivate, private)...)
 }
 
 func findMoveSource(address, resourceType string) *moveSource {
@@ -85,9 +97,9 @@ func findMoveSource(address, resourceType string) *moveSource {
 	return nil
 }
 
-// find returns the session in a state, and whether there is a token that can be
-// used.
-func (s moveSource) find(attributes map[string]any) (sessionModel, bool) {
+// find returns the session in a state and the endpoint that stands beside it, and
+// whether there is a token that can be used.
+func (s moveSource) find(attributes map[string]any) (session sessionModel, endpoint string, found bool) {
 	for _, name := range s.responses {
 		for _, response := range unwrap(attributes[name]) {
 			members, isObject := response.(map[string]any)
@@ -104,11 +116,10 @@ func (s moveSource) find(attributes map[string]any) (sessionModel, bool) {
 				UserID:    textOrNull(stringMember(members, "id")),
 				Email:     textOrNull(stringMember(members, "email")),
 				FullName:  textOrNull(stringMember(members, "full_name")),
-				Endpoint:  normalEndpoint(s.requested(attributes, "endpoint")),
-			}, true
+			}, s.requested(attributes, "endpoint"), true
 		}
 	}
-	return sessionModel{}, false
+	return sessionModel{}, "", false
 }
 
 // requested returns a member of the request that opened the session, or "".
@@ -122,16 +133,6 @@ func (s moveSource) requested(attributes map[string]any, name string) string {
 		}
 	}
 	return ""
-}
-
-// normalEndpoint returns the normalized endpoint, or null if there is none: then
-// the next refresh sets the provider's.
-func normalEndpoint(s string) types.String {
-	endpoint, err := flame.ParseEndpoint(s)
-	if err != nil {
-		return types.StringNull()
-	}
-	return types.StringValue(endpoint.String())
 }
 
 // unwrap returns the values that an attribute may stand for: a value of dynamic

@@ -368,7 +368,7 @@ func TestMoveSourceFind(t *testing.T) {
 			t.Fatal(err)
 		}
 		source := moveSources[slices.IndexFunc(moveSources, func(s moveSource) bool { return s.resource == test.resource })]
-		got, found := source.find(attributes)
+		got, _, found := source.find(attributes)
 		if found == test.want.AuthToken.IsNull() || !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: got %v, %v", name, found, got)
 		}

@@ -10,8 +10,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
-
-	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 // ModifyPlan decides what a run does to a session: open it, replace it, update its
@@ -34,13 +32,17 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	if resp.Diagnostics.HasError() || destroy && create {
 		return
 	}
+	moved := !create && r.data.resolveEndpoint(&state, private, &resp.Diagnostics)
+	if resp.Diagnostics.HasError() {
+		return
+	}
 	switch {
 	case destroy:
 		r.planDelete(state, &private, &resp.Diagnostics)
 	case create:
 		r.planCreate(config, &plan, &private, &resp.Diagnostics)
 	default:
-		resp.RequiresReplace.Append(r.planUpdate(config, state, &plan, &private, &resp.Diagnostics)...)
+		resp.RequiresReplace.Append(r.planUpdate(config, state, &plan, &private, moved, &resp.Diagnostics)...)
 	}
 	if !destroy {
 		resp.Diagnostics.Append(plan.write(ctx, &resp.Plan)...)
@@ -51,7 +53,7 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 // planCreate plans what is known before the session is opened. Missing credentials
 // are an error here, not halfway through an apply.
 func (r *sessionResource) planCreate(config sessionModel, plan *sessionModel, private *privateState, diags *diag.Diagnostics) {
-	login := r.data.credentials(diags, config.User, config.PasswordWO, config.Password)
+	login := r.data.credentials(diags, config.User, config.Password)
 	plan.User = login.user
 	plan.Endpoint = r.plannedEndpoint()
 	if plan.RotateAfter.IsNull() {
@@ -59,7 +61,7 @@ func (r *sessionResource) planCreate(config sessionModel, plan *sessionModel, pr
 	}
 	// In a replacement, Delete of the old session checks this.
 	private.Needs = replacementNeeds{
-		Password: config.PasswordWO.IsNull() && config.Password.IsNull() && !login.password.IsUnknown(),
+		Password: config.Password.IsNull() && !login.password.IsUnknown(),
 		Endpoint: plan.Endpoint.ValueString(),
 	}
 	if config.User.IsNull() {
@@ -77,72 +79,63 @@ func (r *sessionResource) plannedEndpoint() types.String {
 
 // planUpdate keeps the session, or returns the attributes that force its
 // replacement.
-func (r *sessionResource) planUpdate(config, state sessionModel, plan *sessionModel, private *privateState, diags *diag.Diagnostics) (replace path.Paths) {
+//
+// Terraform plans a changed resource a second time during apply, without a refresh
+// before, and refuses a result that differs. The clock and the provider's user and
+// endpoint may have changed by then. So they force a replacement only in a plan that
+// has refreshed the session, or that would leave it unchanged: Terraform does not
+// plan that one again.
+func (r *sessionResource) planUpdate(config, state sessionModel, plan *sessionModel, private *privateState, moved bool, diags *diag.Diagnostics) (replace path.Paths) {
 	plan.ID, plan.AuthToken, plan.CreatedAt = state.ID, state.AuthToken, state.CreatedAt
 	plan.UserID, plan.Email, plan.FullName = state.UserID, state.Email, state.FullName
-
-	plan.User = r.planUser(config, state)
+	plan.Endpoint = state.Endpoint
+	diags.Append(plan.setRotateAt()...)
+	plan.User = firstSet(config.User, state.User, r.data.user)
 	if !state.User.IsNull() && !plan.User.Equal(state.User) {
 		replace.Append(path.Root("user"))
-	}
-	plan.Endpoint = state.Endpoint
-	if endpoint := r.plannedEndpoint(); !endpoint.IsUnknown() || state.Endpoint.IsNull() {
-		plan.Endpoint = endpoint
-	}
-	if !state.Endpoint.IsNull() && !plan.Endpoint.Equal(state.Endpoint) {
-		replace.Append(path.Root("endpoint"))
 	}
 	adopts := private.Imported && state.RotateWhenChanged.IsNull()
 	if !adopts && !plan.RotateWhenChanged.Equal(state.RotateWhenChanged) {
 		replace.Append(path.Root("rotate_when_changed"))
 	}
-	if r.planRotation(plan, private.Instance, diags) {
-		replace.Append(path.Root("rotate_at"))
+	unchanged := !moved && plan.equal(state, diags)
+	if unchanged || r.data.run.WasRefreshed(private.Instance) {
+		replace.Append(r.planFromOutside(config, state, plan, diags)...)
 	}
 
 	if len(replace) > 0 {
 		r.planDelete(state, private, diags)
 	} else {
-		private.Imported = false
+		private.Imported, private.MovedEndpoint = false, ""
 	}
 	return replace
 }
 
-// planUser returns the user that is configured here or in the provider, or else the
-// one in the state.
-func (r *sessionResource) planUser(config, state sessionModel) types.String {
-	switch {
-	case !config.User.IsNull():
-		return config.User
-	case r.data.user.IsNull(), r.data.user.IsUnknown():
-		return state.User
+// planFromOutside plans what does not come from the resource's own block, and
+// returns the attributes that force a replacement.
+func (r *sessionResource) planFromOutside(config, state sessionModel, plan *sessionModel, diags *diag.Diagnostics) (replace path.Paths) {
+	if user := r.data.user; config.User.IsNull() && !state.User.IsNull() && !user.IsNull() && !user.IsUnknown() && !user.Equal(state.User) {
+		plan.User = user
+		replace.Append(path.Root("user"))
 	}
-	return r.data.user
-}
-
-// planRotation plans rotate_at, and reports whether the session is due. Only a plan
-// that has refreshed the session decides that: the plan that Terraform makes during
-// apply, maybe after rotate_at, must not differ from the first.
-func (r *sessionResource) planRotation(plan *sessionModel, instance session.InstanceID, diags *diag.Diagnostics) (due bool) {
-	diags.Append(plan.setRotateAt()...)
-	if !r.data.run.WasRefreshed(instance) {
-		return false
+	if endpoint := r.plannedEndpoint(); !endpoint.IsUnknown() && !endpoint.Equal(state.Endpoint) {
+		plan.Endpoint = endpoint
+		replace.Append(path.Root("endpoint"))
 	}
 	due, moreDiags := plan.rotationDue(r.now())
 	diags.Append(moreDiags...)
 	if due {
 		plan.RotateAt = timetypes.NewRFC3339Unknown()
+		replace.Append(path.Root("rotate_at"))
 	}
-	return due
+	return replace
 }
 
 // planDelete plans the end of a session that is destroyed or replaced. It warns of
 // a token that stays alive.
 func (r *sessionResource) planDelete(state sessionModel, private *privateState, diags *diag.Diagnostics) {
-	if !state.revokes() {
-		diags.AddAttributeWarning(path.Root("revoke_on_destroy"), "The Flame token stays alive",
-			"Session "+state.ID.ValueString()+" ends in Terraform, but revoke_on_destroy is false in its state, so its token goes on working. "+
-				"To have it revoked, set revoke_on_destroy = true and apply before you destroy or replace it.")
+	if reason := r.data.keepsAlive(state); reason != "" {
+		addWillStayAlive(diags, state.ID.ValueString(), reason)
 		return
 	}
 	private.Needs = replacementNeeds{}

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
 // Serve serves the provider to the Terraform that started this process, until
@@ -96,7 +97,11 @@ func newServer(p provider.Provider, logging bool) (protocolServer, error) {
 }
 
 func (s server) ValidateResourceConfig(ctx context.Context, req *tfprotov6.ValidateResourceConfigRequest) (*tfprotov6.ValidateResourceConfigResponse, error) {
-	return withBareContext(ctx, s, s.protocolServer.ValidateResourceConfig, req)
+	resp, err := withBareContext(ctx, s, s.protocolServer.ValidateResourceConfig, req)
+	if resp != nil {
+		hideSecretLines(resp.Diagnostics)
+	}
+	return resp, err
 }
 
 func (s server) UpgradeResourceState(ctx context.Context, req *tfprotov6.UpgradeResourceStateRequest) (*tfprotov6.UpgradeResourceStateResponse, error) {
@@ -113,6 +118,45 @@ func (s server) PlanResourceChange(ctx context.Context, req *tfprotov6.PlanResou
 
 func (s server) ApplyResourceChange(ctx context.Context, req *tfprotov6.ApplyResourceChangeRequest) (*tfprotov6.ApplyResourceChangeResponse, error) {
 	return withBareContext(ctx, s, s.protocolServer.ApplyResourceChange, req)
+}
+
+func (s server) ValidateProviderConfig(ctx context.Context, req *tfprotov6.ValidateProviderConfigRequest) (*tfprotov6.ValidateProviderConfigResponse, error) {
+	resp, err := s.protocolServer.ValidateProviderConfig(ctx, req)
+	if resp != nil {
+		hideSecretLines(resp.Diagnostics)
+	}
+	return resp, err
+}
+
+func (s server) ValidateEphemeralResourceConfig(ctx context.Context, req *tfprotov6.ValidateEphemeralResourceConfigRequest) (*tfprotov6.ValidateEphemeralResourceConfigResponse, error) {
+	resp, err := s.protocolServer.ValidateEphemeralResourceConfig(ctx, req)
+	if resp != nil {
+		hideSecretLines(resp.Diagnostics)
+	}
+	return resp, err
+}
+
+func (s server) ValidateActionConfig(ctx context.Context, req *tfprotov6.ValidateActionConfigRequest) (*tfprotov6.ValidateActionConfigResponse, error) {
+	resp, err := s.protocolServer.ValidateActionConfig(ctx, req)
+	if resp != nil {
+		hideSecretLines(resp.Diagnostics)
+	}
+	return resp, err
+}
+
+// hideSecretLines has diagnostics point at the whole block instead of an argument
+// that holds a secret, because Terraform prints the source line that they point at.
+// The framework points at a write-only argument that an old Terraform does not
+// support.
+func hideSecretLines(diagnostics []*tfprotov6.Diagnostic) {
+	for _, d := range diagnostics {
+		for _, step := range d.Attribute.Steps() {
+			switch step {
+			case tftypes.AttributeName("password"), tftypes.AttributeName("auth_token"):
+				d.Attribute = nil
+			}
+		}
+	}
 }
 
 // withBareContext calls an RPC with a context that ends with ctx and has none of

@@ -19,10 +19,9 @@ ephemeral "vault_kv_secret_v2" "login" {
 }
 
 resource "flame_session" "reports" {
-  user                = "reports@example.com"
-  password_wo         = ephemeral.vault_kv_secret_v2.login.data.password
-  password_wo_version = 1
-  rotate_after        = "720h"
+  user         = "reports@example.com"
+  password     = ephemeral.vault_kv_secret_v2.login.data.password
+  rotate_after = "720h"
 
   lifecycle {
     create_before_destroy = true

@@ -22,9 +22,8 @@ variable "users" {
 resource "flame_session" "user" {
   for_each = var.users
 
-  user                = each.key
-  password_wo         = var.passwords[each.key]
-  password_wo_version = 1
+  user     = each.key
+  password = var.passwords[each.key]
 }
 
 output "tokens" {

@@ -14,7 +14,6 @@ variable "password" {
 }
 
 resource "flame_session" "reports" {
-  user                = "reports@example.com"
-  password_wo         = var.password
-  password_wo_version = 1 # records that the password changed; the session stays
+  user     = "reports@example.com"
+  password = var.password
 }

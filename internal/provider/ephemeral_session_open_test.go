@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"testing"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// With open = terraform.applying, a plan opens nothing, and needs no password.
+func TestEphemeralOpen(t *testing.T) {
+	needs(t, ephemeralResources, applyingKnown)
+	fake := newFake(t, flametest.Config{})
+	w := newWorkspace(t, fake, `
+ephemeral "flame_session" "this" {
+  open = terraform.applying
+}
+resource "terraform_data" "user" {
+  triggers_replace = "1"
+  provisioner "local-exec" {
+    command     = "test -n \"$TOKEN\""
+    environment = { TOKEN = ephemeral.flame_session.this.auth_token }
+  }
+}
+`)
+	w.setenv(envPassword, "")
+	w.must("plan", "-input=false", "-out=plan.bin").says(t, "1 to add")
+	if n := len(fake.Journal()); n != 0 {
+		t.Errorf("the plan sent %d requests", n)
+	}
+	w.setenv(envPassword, flametest.Password)
+	w.must("apply", "-input=false", "plan.bin")
+	saw(t, fake, 1, 1, 0)
+	w.apply() // plans first, once more
+	saw(t, fake, 2, 2, 0)
+	noneLive(t, fake)
+}
