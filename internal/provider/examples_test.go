@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -173,25 +172,10 @@ var examples = map[string]example{
 // storeRestfulOperation gives the workspace a state in which magodo/restful has
 // opened a session.
 func storeRestfulOperation(w *workspace) {
-	content, err := os.ReadFile("testdata/moves.tfstate")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var state map[string]any
-	if err := json.Unmarshal(content, &state); err != nil {
-		w.t.Fatal(err)
-	}
-	resources, _ := state["resources"].([]any)
-	found := slices.IndexFunc(resources, func(r any) bool { return r.(map[string]any)["name"] == "operation_v2" })
-	operation := resources[found].(map[string]any)
-	operation["name"] = "session"
-	state["resources"] = []any{operation}
-	if content, err = json.Marshal(state); err != nil {
-		w.t.Fatal(err)
-	}
 	token := openElsewhere(w.t, w.fake, 1)[0]
-	w.write("terraform.tfstate", strings.NewReplacer(storedToken, token, storedUser, flametest.User, storedEndpoint, w.fake.URL()).Replace(string(content)))
-	pretendProviders(w, []storedSource{{Provider: "registry.terraform.io/magodo/restful"}})
+	operation := storedSources(w.t, "moves.tfstate")["operation_v2"]
+	operation.json = strings.NewReplacer(`"operation_v2"`, `"session"`, storedToken, token, storedUser, flametest.User, storedEndpoint, w.fake.URL()).Replace(operation.json)
+	w.store(operation)
 }
 
 // exampleFiles gives the configurations and scripts below examples/ by folder;
