@@ -65,17 +65,21 @@ func TestAccSessionRevoke_afterCreate(t *testing.T) {
 	)
 }
 
-// A token is revoked with the resource that it was handed to: the destroy at the end
-// leaves none alive.
-func TestAccSessionRevoke_beforeDestroy(t *testing.T) {
-	acc := newAccTest(t, flametest.Config{}, destroyEvents)
-	leaked := openElsewhere(t, acc.fake, 1)[0]
-	acc.run(resource.TestStep{
-		Config:            acc.config(oneSession, revokeOn("before_destroy", "holder", fmt.Sprintf("sensitive(%q)", leaked))),
-		ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests("POST")},
-	})
-	if ended := endedTokens(acc.fake); len(ended) != 2 || !slices.Contains(ended, leaked) {
-		t.Errorf("%d tokens were revoked, or another", len(ended))
+// A token is revoked with the resource that it was handed to, before its destruction
+// or after: the destroy at the end leaves none alive.
+func TestAccSessionRevoke_aroundDestroy(t *testing.T) {
+	for _, event := range []string{"before_destroy", "after_destroy"} {
+		t.Run(event, func(t *testing.T) {
+			acc := newAccTest(t, flametest.Config{}, destroyEvents)
+			leaked := openElsewhere(t, acc.fake, 1)[0]
+			acc.run(resource.TestStep{
+				Config:            acc.config(oneSession, revokeOn(event, "holder", fmt.Sprintf("sensitive(%q)", leaked))),
+				ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests("POST")},
+			})
+			if ended := endedTokens(acc.fake); len(ended) != 2 || !slices.Contains(ended, leaked) {
+				t.Errorf("%d tokens were revoked, or another", len(ended))
+			}
+		})
 	}
 }
 

@@ -392,8 +392,7 @@ provider "flame" {
 resource "flame_session" "managed" {
   provider            = flame.managed
   user                = "bob"
-  password_wo         = ephemeral.vault_kv_secret_v2.bob.data.password
-  password_wo_version = 1
+  password            = ephemeral.vault_kv_secret_v2.bob.data.password
 }
 `, managed.URL()))
 	store := newVault(w, map[string]string{"/v1/secret/data/bob": `{"data": {"password": "canary-password"}}`})
@@ -567,7 +566,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantTexts(t, diagnosticsText(held.diags), []string{"No user for this Flame session", "or the environment variable FLAME_USER", "No password for this Flame session"}, "password_wo")
+	wantTexts(t, diagnosticsText(held.diags), []string{"No user for this Flame session", "or the environment variable FLAME_USER", "No password for this Flame session"})
 	saw(t, fake, 0, 0, 0)
 }
 

@@ -73,9 +73,8 @@ resource "flame_session" "resource" {
   password = var.resource_password
 }
 resource "flame_session" "write_only" {
-  user                = "write_only"
-  password_wo         = var.write_only_password
-  password_wo_version = 1
+  user     = "write_only"
+  password = var.write_only_password
 }
 `
 

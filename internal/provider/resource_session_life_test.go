@@ -59,38 +59,28 @@ func TestAccSession_credentials(t *testing.T) {
 	expectLogins(t, acc.fake, users)
 }
 
-// The arguments password_wo (of this) and password (of that): changing them keeps
-// the session. That nothing stores a write-only password is in TestNoLeaks.
+// A password is never stored, and a change of it is no change at all. That nothing
+// else holds it either is in TestAccNoLeaks.
 func TestAccSession_password(t *testing.T) {
-	const secret, that = "\"quoted\"-${ü}", "flame_session.that"
+	const secret = "\"quoted\"-${ü}"
 	acc := newAccTest(t, flametest.Config{Users: map[string]string{"ada": secret}}, writeOnlyArguments)
-	config := func(writeOnly, stored string) string {
+	config := func(password string) string {
 		variable := "variable \"password\" {\n ephemeral = true\n default = " + hclString(secret) + "\n}\n"
-		return acc.config(variable, sessionBlock("this", "user = \"ada\"\n"+writeOnly), sessionBlock("that", "user = \"ada\"\n"+stored))
+		return acc.config(variable, sessionBlock("this", "user = \"ada\"\n"+password))
 	}
-	updated := preApply(
-		plancheck.ExpectResourceAction(this, plancheck.ResourceActionUpdate), expectKept(this),
-		plancheck.ExpectResourceAction(that, plancheck.ResourceActionUpdate), expectKept(that),
-	)
-	state := func(version, stored knownvalue.Check, requests ...string) []statecheck.StateCheck {
-		return []statecheck.StateCheck{
-			acc.expectRequests(requests...), expectHeld(acc.fake), expectNull("password_wo"), expectNull("password"),
-			statecheck.ExpectKnownValue(this, tfjsonpath.New("password_wo_version"), version),
-			statecheck.ExpectKnownValue(that, tfjsonpath.New("password"), stored),
-		}
-	}
+	unchanged := preApply(plancheck.ExpectEmptyPlan())
 	acc.run(
 		resource.TestStep{
-			Config:            config("password_wo = var.password\n password_wo_version = 1", "password = "+hclString(secret)),
-			ConfigStateChecks: state(knownvalue.Int64Exact(1), knownvalue.StringExact(secret), "POST", "POST"),
+			Config:            config("password = var.password"),
+			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests("POST"), expectHeld(acc.fake), expectNull("password")},
 		},
 		resource.TestStep{ // any other password
-			Config: config("password_wo = \"other\"\n password_wo_version = 2", `password = "other"`), ConfigPlanChecks: updated,
-			ConfigStateChecks: state(knownvalue.Int64Exact(2), knownvalue.StringExact("other")),
+			Config: config(`password = "other"`), ConfigPlanChecks: unchanged,
+			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests(), expectHeld(acc.fake)},
 		},
 		resource.TestStep{ // none
-			Config: config("", ""), ConfigPlanChecks: updated,
-			ConfigStateChecks: state(knownvalue.Null(), knownvalue.Null()),
+			Config: config(""), ConfigPlanChecks: unchanged,
+			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests()},
 		},
 	)
 }
@@ -103,8 +93,6 @@ func TestSessionArguments(t *testing.T) {
 		arguments
 		text string
 	}{
-		"both":                     {arguments{"password": stringValue("a"), "password_wo": stringValue("b")}, "cannot be specified when"},
-		"version without password": {arguments{"password_wo_version": tftypes.NewValue(tftypes.Number, 1)}, `"password_wo" must be specified when "password_wo_version" is specified`},
 		"empty user":               {arguments{"user": stringValue("")}, "at least 1"},
 		"empty password":           {arguments{"password": stringValue("")}, "at least 1"},
 		"rotate_after no duration": {arguments{"rotate_after": stringValue("30d")}, "Duration"},
@@ -245,7 +233,7 @@ func TestSessionStaysAlive(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	keep := map[string]tftypes.Value{"revoke_on_destroy": tftypes.NewValue(tftypes.Bool, false)}
 	session := createWith(t, newSessionRun(t, fake, nil), keep)
-	warning := []string{"The Flame token stays alive", "set revoke_on_destroy = true and apply before"}
+	warning := []string{"The Flame token will stay alive: session " + flame.NewToken(session.token).SessionID(), "set revoke_on_destroy = true and apply before"}
 
 	run := newSessionRun(t, fake, nil)
 	expectDiagnostics(t, planWith(t, run, session, keep).Diagnostics, aWarning)
@@ -307,7 +295,7 @@ func TestSessionVerification(t *testing.T) {
 		"nobody looks":      {fault: flametest.Fault{Status: 500}, arguments: map[string]tftypes.Value{"verify_sessions": tftypes.NewValue(tftypes.Bool, false)}, unchecked: true},
 		"unknown arguments": {
 			arguments: map[string]tftypes.Value{"endpoint": unknown, "ca_certificate": unknown}, unchecked: true,
-			warning: append([]string{"ca_certificate is not known before the apply"}, unverified...),
+			warning: []string{"The Flame session could not be verified", "ca_certificate is unknown until apply", "The next plan checks it"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,9 +26,8 @@ var storedSessions = map[string]string{
     delete = "2h45m"
   }`,
 	"write_only": `
-  password_wo         = "` + flametest.Password + `"
-  password_wo_version = 4
-  revoke_on_destroy   = false`,
+  password          = "` + flametest.Password + `"
+  revoke_on_destroy = false`,
 }
 
 // State that an earlier version of this provider has stored goes on working:

@@ -55,7 +55,7 @@ func TestAccSession_basic(t *testing.T) {
 			expectText("email", flametest.User), expectText("full_name", "Ada"),
 			is("user_id", knownvalue.NotNull()), expectText("created_at", "2026-02-27T10:30:00Z"),
 			is("revoke_on_destroy", knownvalue.Bool(true)),
-			expectNull("rotate_at"), expectNull("password"), expectNull("password_wo"), expectNull("timeouts"),
+			expectNull("rotate_at"), expectNull("password"), expectNull("timeouts"),
 		},
 	})
 	sameTokens(t, "sent with DELETE", endedTokens(acc.fake), token, token) // again with the token in the body
@@ -223,7 +223,7 @@ func TestSessionAPIs(t *testing.T) {
 					t.Errorf("%s is %v, want %s", attribute, got, want)
 				}
 			}
-			for _, attribute := range []string{"rotate_at", "password", "password_wo", "timeouts"} {
+			for _, attribute := range []string{"rotate_at", "password", "timeouts"} {
 				if got := attributes[attribute]; !got.IsNull() {
 					t.Errorf("%s is %v", attribute, got)
 				}

@@ -56,6 +56,9 @@ func newWorkspace(t *testing.T, fake *flametest.Server, configuration string) *w
 	t.Parallel()
 	w := &workspace{t: t, terraform: newTerraform(t), fake: fake}
 	w.override(map[string]string{"flameanalytics/flame": providerBinary(t)})
+	// Terraform and the provider would make keys at each start. The variable is meant for
+	// tests: https://github.com/hashicorp/terraform/blob/v1.16.4/internal/command/meta_providers.go#L30
+	w.setenv("TF_DISABLE_PLUGIN_TLS", "1")
 	w.setenv(envUser, flametest.User)
 	w.setenv(envPassword, flametest.Password)
 	if fake != nil {
