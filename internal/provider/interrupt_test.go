@@ -236,7 +236,7 @@ func TestInterruptedRequest(t *testing.T) {
 		r.end().says(t, "Interrupt received")
 		saw(t, fake, 1, 0, 0)
 		if len(w.sessions()) != 1 {
-			t.Error("the session is not in the state")
+			t.Fatal("the session is not in the state")
 		}
 		w.agrees()
 
