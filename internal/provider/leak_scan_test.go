@@ -52,7 +52,7 @@ type leak struct {
 }
 
 func (l leak) String() string {
-	return fmt.Sprintf("%s: the %s, spelled as %s: …%s…", l.place, l.needle.secret, l.needle.form, l.near)
+	return fmt.Sprintf("%s: the %s, spelled as %s, near %q", l.place, l.needle.secret, l.needle.form, l.near)
 }
 
 // add makes the scan look for a secret, unless it already does.
