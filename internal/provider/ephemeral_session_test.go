@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -226,7 +228,7 @@ func (c *ephemeralCase) hasSession(user string, seen map[string]bool) knownvalue
 	var token string
 	return knownvalue.ObjectExact(map[string]knownvalue.Check{
 		"user": knownvalue.StringExact(user), "email": orNull(knownvalue.StringExact(user), user == flametest.User), "endpoint": knownvalue.StringExact(c.fake.URL()),
-		"password": orNull(knownvalue.NotNull(), strings.Contains(c.arguments, "password")), "revoke_on_close": knownvalue.Bool(c.sent() != "POST"),
+		"password": orNull(knownvalue.NotNull(), strings.Contains(c.arguments, "password")), "revoke_on_close": knownvalue.Bool(c.sent() != "POST"), "open": knownvalue.Bool(true),
 		"user_id": orNull(knownvalue.NotNull(), !c.config.SampleID), "full_name": orNull(knownvalue.NotNull(), c.config.Version == 2),
 		"auth_token": knownvalue.StringFunc(func(value string) error {
 			token = value

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -23,7 +25,7 @@ var promises = []struct {
 		{"No password and no token is printed, logged or written anywhere but where the user has Terraform keep it.", "TestAccNoLeaks_lifecycle TestAccNoLeaks_faults TestAccNoLeaks_action TestFaultMatrix flame.TestSecretsPrintRedacted flame.TestEchoedSecretsAreNotKept"},
 		{"The scan that says so finds what leaks.", "TestAccNoLeaks_control TestLeakScan flame.TestScanFindsLeaks"},
 		{"A request ID from the server is shown only if it repeats no secret.", "TestAccNoLeaks_requestID flame.TestRequestID"},
-		{"A token is sent only to the endpoint that issued it.", "TestAccSession_replaced TestAccSession_moveToOtherUserOrEndpoint flame.TestRedirects"},
+		{"A token is sent only to the endpoint that issued it.", "TestAccSession_replaced TestAccSession_moveEndpoint flame.TestRedirects"},
 	}},
 	{"the provider's arguments", []promise{
 		{"A provider block can be empty if the environment is set; arguments come first, and an empty variable counts as unset.", "TestProviderEnvironment"},
@@ -71,7 +73,7 @@ var promises = []struct {
 	}},
 	{"move", []promise{
 		{"moved blocks take over sessions from other resources that hold the token, without a request.", "TestMove TestAccSession_move TestFindMoveSource TestMoveSourceFind"},
-		{"A moved session keeps its user; another configuration replaces it.", "TestAccSession_moveToOtherUserOrEndpoint"},
+		{"A moved session keeps its user; another configuration replaces it.", "TestAccSession_moveToOtherUser"},
 		{"A state without a token is not moved.", "TestMoveWithoutToken"},
 		{"A token goes to no host that a foreign state chose: another endpoint, and one that is unknown, refuse the move.", "TestAccSession_moveEndpoint TestMoveEndpointError TestMoveWithUnknownEndpoint"},
 	}},
