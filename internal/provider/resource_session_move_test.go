@@ -379,27 +379,19 @@ func TestMoveSourceFind(t *testing.T) {
 	}
 }
 
-// A session that comes without an endpoint while the provider's is unknown is
-// neither sent anywhere nor in the way of the plan.
+// A session that comes without an endpoint is sent nowhere while the provider's is
+// unknown, and the plan goes on. Once it is known, the refresh asks there.
 func TestMoveWithUnknownEndpoint(t *testing.T) {
 	needs(t, movesAcrossTypes)
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "resource \"terraform_data\" \"token\" {\n  input = \"ULzr7GuYA6iyo9EyiFrf\"\n}\n")
+	w := newWorkspace(t, fake, fmt.Sprintf("resource \"terraform_data\" \"this\" {\n  input = %q\n}\n", openElsewhere(t, fake, 1)[0]))
 	w.apply()
-	w.write("main.tf", requireFlame+fmt.Sprintf(`
-resource "terraform_data" "later" {
-  input = %q
-}
-provider "flame" {
-  endpoint = terraform_data.later.output
-}
-moved {
-  from = terraform_data.token
-  to   = flame_session.this
-}
-`, fake.URL())+oneSession)
-	w.must("plan", "-input=false").says(t, "The Flame session could not be verified", "endpoint is not known before the apply", "1 to add, 1 to change, 0 to destroy")
-	if n := len(fake.Journal()); n != 0 {
-		t.Errorf("%d requests were sent", n)
-	}
+	w.write("main.tf", requireFlame+movedBlock("terraform_data", "this")+oneSession)
+	w.write("later.tf", "resource \"terraform_data\" \"later\" {\n  input = "+hclString(fake.URL())+"\n}\n"+providerBlock("endpoint = terraform_data.later.output"))
+	const unverified = "The Flame session could not be verified"
+	w.must("plan", "-input=false").says(t, unverified, "endpoint is not known before the apply", "1 to add, 1 to change, 0 to destroy")
+	saw(t, fake, 0, 0, 0)
+	w.write("later.tf", "")
+	w.must("plan", "-input=false").doesNotSay(t, "a warning", unverified)
+	saw(t, fake, 0, 0, 1)
 }
