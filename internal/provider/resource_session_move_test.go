@@ -368,26 +368,18 @@ func TestMoveSourceFind(t *testing.T) {
 	}
 }
 
-// A session is not moved to an endpoint that is unknown until apply.
+// A session is not moved to an endpoint that is unknown until apply. Once it is known,
+// the refresh asks there.
 func TestMoveWithUnknownEndpoint(t *testing.T) {
 	needs(t, movesAcrossTypes)
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "resource \"terraform_data\" \"token\" {\n  input = \"ULzr7GuYA6iyo9EyiFrf\"\n}\n")
+	w := newWorkspace(t, fake, fmt.Sprintf("resource \"terraform_data\" \"this\" {\n  input = %q\n}\n", openElsewhere(t, fake, 1)[0]))
 	w.apply()
-	w.write("main.tf", requireFlame+fmt.Sprintf(`
-resource "terraform_data" "later" {
-  input = %q
-}
-provider "flame" {
-  endpoint = terraform_data.later.output
-}
-moved {
-  from = terraform_data.token
-  to   = flame_session.this
-}
-`, fake.URL())+oneSession)
+	w.write("main.tf", requireFlame+movedBlock("terraform_data", "this")+oneSession)
+	w.write("later.tf", "resource \"terraform_data\" \"later\" {\n  input = "+hclString(fake.URL())+"\n}\n"+providerBlock("endpoint = terraform_data.later.output"))
 	w.fails([]string{"The moved session cannot be taken over yet", "without the moved block"}, "plan", "-input=false")
-	if n := len(fake.Journal()); n != 0 {
-		t.Errorf("%d requests were sent", n)
-	}
+	saw(t, fake, 0, 0, 0)
+	w.write("later.tf", "")
+	w.must("plan", "-input=false").doesNotSay(t, "a warning", "The Flame session could not be verified")
+	saw(t, fake, 0, 0, 1)
 }
