@@ -22,20 +22,27 @@ demo: provider $(terraform) ## apply, plan and destroy a session with real Terra
 
 ## Test it
 
-.PHONY: test test-opentofu test-faults fuzz lint fmt
+# In these tests nothing is concurrent, and -race takes four times as long.
+unraced := TestFaultMatrix|TestLeakScan
+
+.PHONY: test test-unit test-opentofu test-faults fuzz lint fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
+	go test -run '$(unraced)' ./internal/provider
 	go test -race . ./internal/flame/... ./internal/session/... ./internal/cmd/...
-	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m ./internal/terraformtest ./internal/provider
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+
+test-unit: ## the tests that need no Terraform, in seconds
+	TF_ACC= go test ./...
 
 # OpenTofu's own registry gives this address to a provider that is named without a
 # host. What runs no command need not run twice.
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
-		go test -race -timeout 20m -skip 'TestFaultMatrix|TestScanFindsLeaks' ./internal/terraformtest ./internal/provider
+		go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
 
 test-faults: ## every operation under every fault, as a table
-	FLAME_FAULT_TABLE=1 go test -race -count=1 -run TestFaultMatrix ./internal/provider
+	FLAME_FAULT_TABLE=1 go test -v -count=1 -run TestFaultMatrix ./internal/provider
 
 fuzz: ## fuzz each parser for a minute
 	go test -run '^$$' -fuzz FuzzParseSession -fuzztime 60s ./internal/flame

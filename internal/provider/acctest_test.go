@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -27,6 +29,7 @@ type accTest struct {
 	t     *testing.T
 	fake  *flametest.Server
 	clock *clock
+	names []string // of this provider, besides "flame": an alias would share its configuration
 }
 
 // newAccTest returns a test of its own fake. It skips the test if the command
@@ -56,14 +59,15 @@ func (a *accTest) run(steps ...resource.TestStep) {
 // runLeaving is run for steps that leave sessions open.
 func (a *accTest) runLeaving(open int, steps ...resource.TestStep) {
 	a.t.Helper()
+	factories := map[string]func() (tfprotov6.ProviderServer, error){"echo": echoprovider.NewProviderServer()}
+	for _, name := range append(a.names, "flame") {
+		factories[name] = func() (tfprotov6.ProviderServer, error) {
+			return newServer(newTestProvider(a.clock.Now, time.Nanosecond), false)
+		}
+	}
 	resource.ParallelTest(a.t, resource.TestCase{
-		ProtoV6ProviderFactories: map[string]func() (tfprotov6.ProviderServer, error){
-			"flame": func() (tfprotov6.ProviderServer, error) {
-				return newServer(newTestProvider(a.clock.Now, time.Nanosecond), false)
-			},
-			"echo": echoprovider.NewProviderServer(),
-		},
-		Steps: steps,
+		ProtoV6ProviderFactories: factories,
+		Steps:                    steps,
 		CheckDestroy: func(*terraform.State) error {
 			if n := len(a.fake.Live()); n != open {
 				return fmt.Errorf("%d sessions are open, want %d", n, open)

@@ -1,124 +1,185 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-const leakedToken = `
-variable "leaked" {
-  type      = string
-  sensitive = true
-}
-action "flame_session_revoke" "leaked" {
+// revokeOn is an action that revokes the token, and a resource that triggers it. The
+// resource comes after the session.
+func revokeOn(event, name, token string) string {
+	return fmt.Sprintf(`
+action "flame_session_revoke" %[2]q {
   config {
-    auth_token = var.leaked
+    auth_token = %[3]s
   }
 }
-`
-
-// invoke gives the arguments that have Terraform revoke the leaked token, and
-// do nothing else.
-func invoke(token string) []string {
-	return []string{"apply", "-invoke=action.flame_session_revoke.leaked", "-auto-approve", "-input=false", "-var=leaked=" + token}
+resource "terraform_data" %[2]q {
+  depends_on = [flame_session.this]
+  lifecycle {
+    action_trigger {
+      events  = [%[1]s]
+      actions = [action.flame_session_revoke.%[2]s]
+    }
+  }
+}
+`, event, name, token)
 }
 
-// doesNotSay fails the test where a text is in what the user saw.
-func (r result) doesNotSay(t *testing.T, what, text string) {
-	t.Helper()
-	if strings.Contains(r.Stdout+r.Stderr, text) || strings.Contains(r.Text(), text) {
-		t.Errorf("%s is printed", what)
-	}
+// An apply revokes a token that leaked, and the one of a session that it opens.
+func TestAccSessionRevoke_afterCreate(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{}, actionBlocks)
+	leaked := openElsewhere(t, acc.fake, 1)[0]
+	acc.run(
+		resource.TestStep{
+			Config:      acc.config("action \"flame_session_revoke\" \"this\" {\n  config {}\n}\n"),
+			ExpectError: regexp.MustCompile(`The argument "auth_token" is required`),
+		},
+		resource.TestStep{
+			Config: acc.config(oneSession, revokeOn("after_create", "leaked", fmt.Sprintf("sensitive(%q)", leaked)), revokeOn("after_create", "once", "flame_session.this.auth_token")),
+			ConfigStateChecks: []statecheck.StateCheck{
+				statecheck.ExpectKnownValue(this, tfjsonpath.New("auth_token"), knownvalue.StringFunc(func(token string) error {
+					if ended := endedTokens(acc.fake); !slices.Contains(ended, token) || !slices.Contains(ended, leaked) || len(acc.fake.Live()) > 0 {
+						return errors.New("not both tokens are revoked")
+					}
+					return nil
+				})),
+				acc.expectRequests("POST", "DELETE", "DELETE"),
+			},
+			ExpectNonEmptyPlan: true, // a new session for the revoked one
+		},
+	)
 }
 
-// A leaked token is revoked by one DELETE that bears it; other sessions live on.
-func TestActionRevokes(t *testing.T) {
-	needs(t, actionBlocks)
-	for name, config := range map[string]flametest.Config{
-		"header": {},
-		"body":   {RequireAccessToken: true},
-		"204":    {RevokeStatus: 204},
-	} {
-		t.Run(name, func(t *testing.T) {
-			fake := newFake(t, config)
-			w := newWorkspace(t, fake, leakedToken)
-			tokens := openElsewhere(t, fake, 2)
-			w.must("validate")
-			r := w.must(invoke(tokens[0])...)
-			id := flame.NewToken(tokens[0]).SessionID()
-			r.says(t, "Revoking session "+id+" at "+fake.URL(), "Session "+id+" is revoked")
-			r.warned(t, 0)
-			r.doesNotSay(t, "the token", tokens[0])
-			deletes := []string{tokens[0]}
-			if config.RequireAccessToken {
-				deletes = append(deletes, tokens[0])
-			}
-			sameTokens(t, "revoked", endedTokens(fake), deletes...)
-			saw(t, fake, 0, len(deletes), 0)
-			sameTokens(t, "alive", fake.Live(), tokens[1])
-			if state := w.read("terraform.tfstate"); strings.Contains(state, tokens[0]) {
-				t.Error("the token is in the state")
+// A token is revoked with the resource that it was handed to, before its destruction
+// or after: the destroy at the end leaves none alive.
+func TestAccSessionRevoke_aroundDestroy(t *testing.T) {
+	for _, event := range []string{"before_destroy", "after_destroy"} {
+		t.Run(event, func(t *testing.T) {
+			acc := newAccTest(t, flametest.Config{}, destroyEvents)
+			leaked := openElsewhere(t, acc.fake, 1)[0]
+			acc.run(resource.TestStep{
+				Config:            acc.config(oneSession, revokeOn(event, "holder", fmt.Sprintf("sensitive(%q)", leaked))),
+				ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests("POST")},
+			})
+			if ended := endedTokens(acc.fake); len(ended) != 2 || !slices.Contains(ended, leaked) {
+				t.Errorf("%d tokens were revoked, or another", len(ended))
 			}
 		})
 	}
 }
 
-// A token that is dead already is what was wanted, and the user is told.
-func TestActionOnDeadToken(t *testing.T) {
+// The command runs the action on its own, and prints no token.
+func TestActionInvoked(t *testing.T) {
 	needs(t, actionBlocks)
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, leakedToken)
-	token := openElsewhere(t, fake, 1)[0]
-	fake.RevokeAll()
-	for i, status := range []int{0, 401, 404, 410} {
-		fake.Always(flametest.OpRevoke, nil)
-		if status != 0 {
-			fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status})
-		}
-		r := w.must(invoke(token)...)
-		r.says(t, "Session "+flame.NewToken(token).SessionID()+" was dead already")
-		r.doesNotSay(t, "that it is revoked", "is revoked")
-		saw(t, fake, 0, i+1, 0)
+	w := newWorkspace(t, fake, oneSession+"variable \"leaked\" {\n  sensitive = true\n}\n"+revokeOn("after_create", "leaked", "var.leaked"))
+	tokens := openElsewhere(t, fake, 2)
+	w.setenv("TF_VAR_leaked", tokens[0])
+	r := w.must("apply", "-invoke=action.flame_session_revoke.leaked", "-auto-approve", "-input=false")
+	id := flame.NewToken(tokens[0]).SessionID()
+	r.says(t, "Revoking session "+id+" at "+fake.URL(), "Session "+id+" is revoked")
+	r.warned(t, 0)
+	r.doesNotSay(t, "the token", tokens[0])
+	saw(t, fake, 0, 1, 0)
+	sameTokens(t, "alive", fake.Live(), tokens[1])
+	if strings.Contains(w.read("terraform.tfstate"), tokens[0]) {
+		t.Error("the token is in the state")
 	}
 }
 
-// What the user reads when a token cannot be revoked.
-func TestActionErrors(t *testing.T) {
-	needs(t, actionBlocks)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, leakedToken+noRetries)
-	token := openElsewhere(t, fake, 1)[0]
-	for i, test := range []struct {
-		fault flametest.Fault
-		texts []string
+// What the action tells while it runs, and what it sends.
+func TestActionInvoke(t *testing.T) {
+	fail := func(fault flametest.Fault) *flametest.Fault { return &fault }
+	for name, test := range map[string]struct {
+		config  flametest.Config
+		dead    bool // before the action
+		first   *flametest.Fault
+		fault   *flametest.Fault
+		deletes int
+		ends    string // the last message
+		fails   []string
 	}{
-		{flametest.Fault{Status: 500, Echo: true}, []string{"500 (server error)", "Run again later"}},
-		{flametest.Fault{Status: 403, Echo: true}, []string{"403 (administrators only)"}},
-		{flametest.Fault{Status: 302, Echo: true, Header: map[string][]string{"Location": {"https://elsewhere.example/"}}}, []string{"a redirect to https://elsewhere.example"}},
-		{flametest.Fault{Drop: true}, []string{"Run again"}},
+		"200":                   {deletes: 1, ends: "is revoked"},
+		"204":                   {config: flametest.Config{RevokeStatus: 204}, deletes: 1, ends: "is revoked"},
+		"token in the body":     {config: flametest.Config{RequireAccessToken: true}, deletes: 2, ends: "is revoked"},
+		"retried":               {first: fail(flametest.Fault{Status: 503}), deletes: 2, ends: "is revoked"},
+		"dead":                  {dead: true, deletes: 1, ends: "was dead already"},
+		"dead, 401":             {dead: true, fault: fail(flametest.Fault{Status: 401}), deletes: 1, ends: "was dead already"},
+		"dead, 404":             {dead: true, fault: fail(flametest.Fault{Status: 404}), deletes: 1, ends: "was dead already"},
+		"dead, 410":             {dead: true, fault: fail(flametest.Fault{Status: 410}), deletes: 1, ends: "was dead already"},
+		"server error":          {fault: fail(flametest.Fault{Status: 500, Echo: true}), deletes: 1, fails: []string{"500 (server error)", "Run again later"}},
+		"administrators only":   {fault: fail(flametest.Fault{Status: 403, Echo: true}), deletes: 1, fails: []string{"403 (administrators only)"}},
+		"redirect":              {fault: fail(flametest.Fault{Status: 302, Echo: true, Header: http.Header{"Location": {"https://elsewhere.example/"}}}), deletes: 1, fails: []string{"a redirect to https://elsewhere.example"}},
+		"connection that drops": {fault: fail(flametest.Fault{Drop: true}), deletes: 1, fails: []string{"Run again"}},
 	} {
-		fake.Always(flametest.OpRevoke, &test.fault)
-		r := w.fails(append(test.texts, "Could not revoke the Flame session "+flame.NewToken(token).SessionID()), invoke(token)...)
-		r.doesNotSay(t, "the token", token)
-		saw(t, fake, 0, i+1, 0)
+		t.Run(name, func(t *testing.T) {
+			fake := newFake(t, test.config)
+			tokens := openElsewhere(t, fake, 2)
+			if test.dead {
+				fake.RevokeAll()
+			}
+			fake.Always(flametest.OpRevoke, test.fault)
+			arguments := flameArguments(fake)
+			if test.first != nil {
+				fake.Script(flametest.OpRevoke, *test.first)
+			} else {
+				arguments["max_retries"] = tftypes.NewValue(tftypes.Number, 0)
+			}
+			diags, progress, err := mustRun(t, arguments).invoke(t.Context(), tokens[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, id := diagnosticsText(diags), flame.NewToken(tokens[0]).SessionID()
+			messages := []string{"Revoking session " + id + " at " + fake.URL()}
+			if test.ends != "" {
+				messages = append(messages, "Session "+id+" "+test.ends)
+			} else {
+				wantTexts(t, got, append(test.fails, "ERROR: Could not revoke the Flame session "+id), tokens[0])
+			}
+			if !slices.Equal(progress, messages) || (got == "") != (test.ends != "") {
+				t.Errorf("got the messages %q and %s", progress, got)
+			}
+			sameTokens(t, "revoked", endedTokens(fake), slices.Repeat(tokens[:1], test.deletes)...)
+			saw(t, fake, 0, test.deletes, 0)
+			live := map[bool][]string{true: tokens[1:], false: tokens}[test.ends != ""]
+			if test.dead {
+				live = nil
+			}
+			sameTokens(t, "alive", fake.Live(), live...)
+		})
 	}
-	fake.Always(flametest.OpRevoke, nil)
-	fake.Script(flametest.OpRevoke, flametest.Fault{Status: 503})
-	w.write("main.tf", requireFlame+leakedToken)
-	w.must(invoke(token)...).says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked")
-	noneLive(t, fake)
 }
 
-// What is no token is refused, and nothing is sent.
+// The action sends nothing if its token or the provider's arguments are of no use.
 func TestActionRefuses(t *testing.T) {
-	needs(t, actionBlocks)
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, leakedToken)
-	for value, text := range map[string]string{
+	run := mustRun(t, flameArguments(fake))
+	refuses := func(run *protocolRun, token string, texts ...string) {
+		t.Helper()
+		diags, progress, err := run.invoke(t.Context(), token)
+		if err != nil || len(progress) > 0 {
+			t.Errorf("%q: got %v and %q", token, err, progress)
+		}
+		wantTexts(t, diagnosticsText(diags), append(texts, "ERROR: "), "canaryABC")
+	}
+	for token, text := range map[string]string{
 		"":                       "it is empty",
 		"Token token=canaryABC":  "it holds a space",
 		"canaryABC\r\nX-Evil: 1": "it holds a control character",
@@ -126,98 +187,13 @@ func TestActionRefuses(t *testing.T) {
 		`"canaryABC"`:            "it holds a quote",
 		"canaryABCü":             "it holds a character outside ASCII",
 	} {
-		r := w.fails([]string{"auth_token is not a valid token", text, "Nothing was sent", "Give the token alone"}, invoke(value)...)
-		r.doesNotSay(t, "the value", "canaryABC")
+		refuses(run, token, "auth_token is not a valid token", text, "Nothing was sent", "Give the token alone")
 	}
-	w.write("main.tf", requireFlame+"action \"flame_session_revoke\" \"leaked\" {\n  config {\n    auth_token = \"\"\n  }\n}\n")
-	w.fails([]string{"at least 1"}, "validate")
-	w.write("main.tf", requireFlame+"action \"flame_session_revoke\" \"leaked\" {\n  config {}\n}\n")
-	w.fails([]string{`The argument "auth_token" is required`}, "validate")
-	saw(t, fake, 0, 0, 0)
-}
-
-// A provider that is configured with what no apply has made yet.
-func TestActionWithUnknownProvider(t *testing.T) {
-	needs(t, actionBlocks)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "")
-	token := openElsewhere(t, fake, 1)[0]
-	w.setenv(envEndpoint, "")
-	later := fmt.Sprintf("resource \"terraform_data\" \"later\" {\n  input = %q\n}\n", fake.URL())
-	for _, test := range []struct{ name, argument string }{
-		{"endpoint", `endpoint = terraform_data.later.output`},
-		{"request_timeout", `request_timeout = terraform_data.later.output == "" ? "1s" : "2s"`},
-	} {
-		w.write("main.tf", requireFlame+leakedToken+later+providerBlock(test.argument))
-		r := w.fails([]string{"A provider argument is not known yet", "The provider's " + test.name + " has no value yet", "-target"}, invoke(token)...)
-		r.doesNotSay(t, "the token", token)
+	wantInvalid(t, "action", "auth_token", "", []string{"at least 1"})
+	for _, name := range []string{"endpoint", "request_timeout"} {
+		arguments := flameArguments(fake)
+		arguments[name] = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+		refuses(mustRun(t, arguments), "canaryABC", "A provider argument is not known yet", "The provider's "+name+" has no value yet", "-target")
 	}
 	saw(t, fake, 0, 0, 0)
-}
-
-// Where a resource triggers it: of a token that is given, and of one that the
-// same apply opens.
-func TestActionTriggers(t *testing.T) {
-	needs(t, actionBlocks)
-	fake := newFake(t, flametest.Config{})
-	const opened = `
-resource "flame_session" "once" {}
-action "flame_session_revoke" "once" {
-  config {
-    auth_token = flame_session.once.auth_token
-  }
-}
-`
-	trigger := func(name, event string) string {
-		return fmt.Sprintf(`
-resource "terraform_data" %q {
-  depends_on = [flame_session.once]
-  lifecycle {
-    action_trigger {
-      events  = [%s]
-      actions = [action.flame_session_revoke.%[1]s]
-    }
-  }
-}
-`, name, event)
-	}
-	w := newWorkspace(t, fake, leakedToken+opened+trigger("leaked", "after_create")+trigger("once", "after_create"))
-	token := openElsewhere(t, fake, 1)[0]
-	w.setenv("TF_VAR_leaked", token)
-	w.must("plan", "-input=false")
-	saw(t, fake, 0, 0, 0)
-	r := w.apply()
-	once := w.sessions()["once"]
-	sameTokens(t, "revoked", endedTokens(fake), token, once.text("auth_token"))
-	saw(t, fake, 1, 2, 0)
-	noneLive(t, fake)
-	r.says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked", "Session "+once.text("id")+" is revoked")
-	r.doesNotSay(t, "the token", token)
-	r.doesNotSay(t, "the token", once.text("auth_token"))
-}
-
-// A token that dies with the resource that it was handed to.
-func TestActionBeforeDestroy(t *testing.T) {
-	needs(t, destroyEvents)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, leakedToken+`
-resource "terraform_data" "holder" {
-  lifecycle {
-    action_trigger {
-      events  = [before_destroy]
-      actions = [action.flame_session_revoke.leaked]
-    }
-  }
-}
-`)
-	token := openElsewhere(t, fake, 1)[0]
-	w.setenv("TF_VAR_leaked", token)
-	w.apply()
-	w.quiet()
-	saw(t, fake, 0, 0, 0)
-	r := w.destroy()
-	r.says(t, "Session "+flame.NewToken(token).SessionID()+" is revoked")
-	r.doesNotSay(t, "the token", token)
-	sameTokens(t, "revoked", endedTokens(fake), token)
-	noneLive(t, fake)
 }

@@ -1,8 +1,8 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -16,17 +16,16 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-// standIns has the command find the providers that testdata/standin plays,
-// besides ours, and the configuration require some of them.
+// standIns has the command find the providers that testdata/standin plays, besides
+// ours, and makes the configuration require some of them.
 func standIns(w *workspace, required ...string) {
 	w.t.Helper()
-	binary, err := buildStandIn(filepath.Dir(providerBinary(w.t)))
+	provider := providerBinary(w.t) // first: it makes the folder for both
+	binary, err := buildStandIn()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.override(map[string]string{
-		"flameanalytics/flame": providerBinary(w.t), "hashicorp/http": binary, "hashicorp/vault": binary, "mastercard/restapi": binary,
-	})
+	w.override(map[string]string{"flameanalytics/flame": provider, "hashicorp/http": binary, "hashicorp/vault": binary, "mastercard/restapi": binary})
 	for _, source := range required {
 		if strings.Contains(w.read("main.tf"), source) {
 			continue
@@ -35,38 +34,27 @@ func standIns(w *workspace, required ...string) {
 	}
 }
 
-var (
-	standInOnce sync.Once
-	standInErr  error
-)
-
-func buildStandIn(dir string) (string, error) {
-	path := filepath.Join(dir, "standin")
-	standInOnce.Do(func() {
-		if out, err := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./testdata/standin").CombinedOutput(); err != nil {
-			standInErr = fmt.Errorf("building the stand-in: %w\n%s", err, out)
-		}
-	})
-	return path, standInErr
-}
+var buildStandIn = sync.OnceValues(func() (string, error) {
+	return build("standin", "./testdata/standin")
+})
 
 const examplesDir = "../../examples"
 
-// An example is a folder of examples/, with all that lies below it.
+// An example is a folder of examples/ with everything below it.
 type example struct {
 	needs []capability
-	apart []string          // files that are not applied with the others, but by a test of their own
-	env   map[string]string // besides FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD
-	setup func(w *workspace)
-	after func(w *workspace) // what has to be so after the apply
+	apart []string           // files that a test of their own applies
+	env   map[string]string  // besides FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD
+	setup func(w *workspace) // runs before the apply
+	after func(w *workspace) // checks what the apply did
 	opens int                // POSTs of the apply
-	noisy bool               // its plan reads something again, and so is never empty
+	noisy bool               // each plan reads a data source again, so none is empty
 }
 
 const anyNumber = -1
 
 var examples = map[string]example{
-	"demo":                    {opens: 1},
+	"demo":                    {opens: 1, env: map[string]string{"TF_DISABLE_PLUGIN_TLS": ""}}, // one as users run it, with TLS
 	"provider":                {},
 	"resources/flame_session": {opens: 1, apart: []string{"import.sh", "import-by-string-id.tf"}},
 	"ephemeral-resources/flame_session": {
@@ -95,7 +83,7 @@ var examples = map[string]example{
 		after: func(w *workspace) { saw(w.t, w.fake, 1, 0, 1) },
 	},
 	"use-cases/ephemeral-provider-configuration": {
-		needs: []capability{ephemeralResources, providerFunctions}, opens: anyNumber, // Terraform opens it in the apply too, although the plan has read the data source
+		needs: []capability{ephemeralResources, providerFunctions}, opens: anyNumber, // the apply opens one too, although the plan has read the data source
 		after: func(w *workspace) {
 			if got := methods(w.fake); !strings.HasPrefix(got, "POST GET DELETE") {
 				w.t.Errorf("requests: %s", got)
@@ -136,15 +124,15 @@ var examples = map[string]example{
 			"TF_VAR_passwords": fmt.Sprintf(`{"ada@example.com": %q, "grace@example.com": %[1]q}`, flametest.Password),
 		},
 	},
-	"use-cases/module": {opens: 1},
+	"use-cases/module": {opens: 1, setup: func(w *workspace) { w.must("get") }},
 	"use-cases/rotation": {
 		opens: 1,
 		after: func(w *workspace) {
-			w.apply("-var=release=2")
+			w.setenv("TF_VAR_release", "2")
+			w.apply()
 			if got := order(w.fake); got != "POST POST DELETE" {
 				w.t.Errorf("requests: %s", got)
 			}
-			w.apply()
 		},
 	},
 	"use-cases/write-only-password": {
@@ -173,29 +161,14 @@ var examples = map[string]example{
 // storeRestfulOperation gives the workspace a state in which magodo/restful has
 // opened a session.
 func storeRestfulOperation(w *workspace) {
-	content, err := os.ReadFile("testdata/moves.tfstate")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var state map[string]any
-	if err := json.Unmarshal(content, &state); err != nil {
-		w.t.Fatal(err)
-	}
-	resources, _ := state["resources"].([]any)
-	found := slices.IndexFunc(resources, func(r any) bool { return r.(map[string]any)["name"] == "operation_v2" })
-	operation := resources[found].(map[string]any)
-	operation["name"] = "session"
-	state["resources"] = []any{operation}
-	if content, err = json.Marshal(state); err != nil {
-		w.t.Fatal(err)
-	}
 	token := openElsewhere(w.t, w.fake, 1)[0]
-	w.write("terraform.tfstate", strings.NewReplacer(storedToken, token, storedUser, flametest.User, storedEndpoint, w.fake.URL()).Replace(string(content)))
-	pretendProviders(w, []storedSource{{Provider: "registry.terraform.io/magodo/restful"}})
+	operation := storedSources(w.t, "moves.tfstate")["operation_v2"]
+	operation.json = strings.NewReplacer(`"operation_v2"`, `"session"`, storedToken, token, storedUser, flametest.User, storedEndpoint, w.fake.URL()).Replace(operation.json)
+	w.store(operation)
 }
 
-// exampleFiles gives the configurations and scripts below examples/ by folder;
-// a folder that is part of an example is counted to it.
+// exampleFiles returns the configurations and scripts below examples/, by folder. An
+// example's own folders count as part of it.
 func exampleFiles(t *testing.T) map[string][]string {
 	t.Helper()
 	files := map[string][]string{}
@@ -218,8 +191,8 @@ func exampleFiles(t *testing.T) map[string][]string {
 	return files
 }
 
-// newExample makes a workspace of an example, without the files that stand
-// apart from it.
+// newExample returns a workspace with an example, without the files that are applied
+// apart.
 func newExample(t *testing.T, folder string) *workspace {
 	t.Helper()
 	ex := examples[folder]
@@ -245,12 +218,11 @@ func newExample(t *testing.T, folder string) *workspace {
 	if ex.setup != nil {
 		ex.setup(w)
 	}
-	w.must("get") // modules; providers come by overrides
 	return w
 }
 
-// Each example works as it stands: applied, it leaves nothing to do; destroyed,
-// it leaves no session.
+// Each example works as it stands: after an apply, the plan is empty; after a
+// destroy, no session is left.
 func TestExamples(t *testing.T) {
 	acceptance(t)
 	for folder := range exampleFiles(t) {
@@ -261,7 +233,6 @@ func TestExamples(t *testing.T) {
 	for folder, ex := range examples {
 		t.Run(folder, func(t *testing.T) {
 			w := newExample(t, folder)
-			w.must("validate")
 			r := w.apply()
 			if got := w.fake.Count(flametest.OpOpen); got != ex.opens && ex.opens != anyNumber {
 				t.Errorf("%d sessions were opened, want %d", got, ex.opens)
@@ -286,20 +257,16 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// The tests that show how a user tests a module: with a mocked provider, which
-// sends nothing, and against an API, where nothing is left.
+// The tests that show how a user tests a module: the one with a mocked provider
+// sends nothing, and the one against an API leaves nothing.
 func TestExamplesOfTests(t *testing.T) {
 	w := newExample(t, "use-cases/module")
-	w.must("test", "-filter=tests/mocked.tftest.hcl").says(t, "1 passed, 0 failed")
-	saw(t, w.fake, 0, 0, 0)
-	w.must("test").says(t, "2 passed, 0 failed")
-	if opened := w.fake.Opened(); opened != 1 {
-		t.Errorf("%d sessions were opened", opened)
-	}
+	w.must("test").says(t, "tests/mocked.tftest.hcl... pass", "2 passed, 0 failed")
+	saw(t, w.fake, 1, 1, w.fake.Count(flametest.OpCheck)) // OpenTofu refreshes once more
 	noneLive(t, w.fake)
 }
 
-// The ways of import, each with the resource's example.
+// Both ways of import, each with the example of the resource.
 func TestExamplesOfImport(t *testing.T) {
 	const folder = "resources/flame_session"
 	for _, name := range examples[folder].apart {

@@ -1,13 +1,23 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
@@ -64,15 +74,10 @@ func runFunction(t *testing.T, argument attr.Value) function.RunResponse {
 	return resp
 }
 
-// What a configuration gets: of values that are known, unknown, sensitive, and
-// of a session.
-func TestFunctionInConfiguration(t *testing.T) {
-	needs(t, providerFunctions)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, oneSession+`
-variable "secret" {
-  type      = string
-  sensitive = true
+// headerOutputs call the function with known, unknown and sensitive values.
+const headerOutputs = `
+locals {
+  secret = sensitive("canaryABC")
 }
 resource "terraform_data" "later" {
   input = "knownLater"
@@ -84,112 +89,114 @@ output "unknown" {
   value = provider::flame::authorization_header(terraform_data.later.output)
 }
 output "sensitive" {
-  value     = provider::flame::authorization_header(var.secret)
-  sensitive = true
-}
-output "session" {
-  value     = provider::flame::authorization_header(flame_session.this.auth_token)
+  value     = provider::flame::authorization_header(local.secret)
   sensitive = true
 }
 output "marks" {
-  value = [issensitive(provider::flame::authorization_header(var.secret)), issensitive(provider::flame::authorization_header("abc"))]
+  value = [issensitive(provider::flame::authorization_header(local.secret)), issensitive(provider::flame::authorization_header("abc"))]
 }
-`)
-	w.setenv("TF_VAR_secret", "canaryABC")
+`
+
+func TestAccAuthorizationHeader_basic(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{}, providerFunctions)
+	header := func(output, token string) statecheck.StateCheck {
+		return statecheck.ExpectKnownOutputValue(output, knownvalue.StringExact("Token token="+token))
+	}
+	acc.run(
+		resource.TestStep{ // Terraform refuses to show a sensitive result
+			Config:      acc.config("output \"header\" {\n  value = provider::flame::authorization_header(sensitive(\"abc\"))\n}\n"),
+			ExpectError: regexp.MustCompile("(?i)output refers to sensitive values"),
+		},
+		resource.TestStep{
+			Config: acc.config(headerOutputs, oneSession, `
+output "session" {
+  value     = provider::flame::authorization_header(flame_session.this.auth_token)
+  sensitive = true
+}`),
+			ConfigPlanChecks: preApply(
+				plancheck.ExpectKnownOutputValue("known", knownvalue.StringExact("Token token=abc")),
+				plancheck.ExpectUnknownOutputValue("unknown"),
+			),
+			ConfigStateChecks: []statecheck.StateCheck{
+				header("known", "abc"), header("unknown", "knownLater"), header("sensitive", "canaryABC"),
+				statecheck.ExpectKnownOutputValue("marks", knownvalue.ListExact([]knownvalue.Check{knownvalue.Bool(true), knownvalue.Bool(false)})),
+				statecheck.ExpectKnownOutputValue("session", knownvalue.StringFunc(func(got string) error {
+					if got != "Token token="+acc.fake.Live()[0] {
+						return errors.New("it is not the header for the session's token")
+					}
+					return nil
+				})),
+			},
+		},
+	)
+}
+
+// A plan shows no sensitive value, and each error names the argument and the
+// reason.
+func TestFunctionOutput(t *testing.T) {
+	needs(t, providerFunctions)
+	w := newWorkspace(t, nil, headerOutputs)
 	r := w.must("plan", "-input=false")
 	r.says(t, `known = "Token token=abc"`, "sensitive = (sensitive value)", "unknown = (known after apply)")
 	r.doesNotSay(t, "the secret", "canaryABC")
-	r = w.apply()
-	token := fake.Live()[0]
-	r.doesNotSay(t, "the secret", "canaryABC")
-	r.doesNotSay(t, "the token", token)
-	for name, want := range map[string]string{
-		"known": "Token token=abc", "unknown": "Token token=knownLater", "sensitive": "Token token=canaryABC", "session": "Token token=" + token,
-	} {
-		if got := strings.TrimSpace(w.must("output", "-raw", name).Stdout); got != want {
-			t.Errorf("%s is another than expected: %d characters", name, len(got))
-		}
-	}
-	if got := strings.Join(strings.Fields(w.must("output", "-json", "marks").Stdout), ""); got != "[true,false]" {
-		t.Errorf("sensitive are %s", got)
-	}
-	w.quiet()
-	w.destroy()
-	noneLive(t, fake)
-}
 
-// Where a sensitive result would be shown, Terraform refuses.
-func TestFunctionKeepsSensitive(t *testing.T) {
-	needs(t, providerFunctions)
-	w := newWorkspace(t, nil, `
-variable "secret" {
-  type      = string
-  sensitive = true
-}
-output "header" {
-  value = provider::flame::authorization_header(var.secret)
-}
-`)
-	w.setenv("TF_VAR_secret", "canaryABC")
-	r := w.fails([]string{"sensitive"}, "plan", "-input=false")
-	r.doesNotSay(t, "the secret", "canaryABC")
-}
-
-// An error in the configuration names argument and reason; a sensitive value is
-// not in it.
-func TestFunctionErrors(t *testing.T) {
-	needs(t, providerFunctions)
-	w := newWorkspace(t, nil, `
-variable "secret" {
-  type      = string
-  sensitive = true
-}
-output "header" {
-  value     = provider::flame::authorization_header(var.secret)
-  sensitive = true
-}
-`)
-	for value, text := range notTokens {
-		if strings.Contains(value, "\x00") {
-			continue // not in an environment
-		}
-		w.setenv("TF_VAR_secret", value)
-		r := w.fails([]string{"Invalid function argument", `Invalid value for "auth_token" parameter`, text, "Pass the token alone"}, "plan", "-input=false")
-		r.doesNotSay(t, "the value", "canaryABC")
-	}
-	for argument, texts := range map[string][]string{
+	callsFail(w, map[string][]string{
 		`null`:         {"Invalid function argument", "argument must not be null"},
 		`"a", "b"`:     {"Too many function arguments"},
 		``:             {"Not enough function arguments"},
 		`["a"]`:        {"Invalid function argument", "string required"},
 		`"canary ABC"`: {"it holds a space"},
-	} {
-		w.write("main.tf", requireFlame+fmt.Sprintf("output \"header\" {\n  value = provider::flame::authorization_header(%s)\n}\n", argument))
-		w.fails(texts, "plan", "-input=false")
+	})
+	calls := map[string][]string{}
+	var secrets []string
+	for value, text := range notTokens {
+		calls[fmt.Sprintf("var.secrets[%d]", len(secrets))] = []string{"Invalid function argument", `Invalid value for "auth_token" parameter`, text, "Pass the token alone"}
+		secrets = append(secrets, value)
 	}
+	encoded, err := json.Marshal(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.setenv("TF_VAR_secrets", string(encoded))
+	callsFail(w, calls).doesNotSay(t, "a secret", "canaryABC")
 }
 
-// The console evaluates it without an apply.
+// callsFail makes a plan with one call of the function for each argument. Each
+// must fail with the argument's texts.
+func callsFail(w *workspace, texts map[string][]string) result {
+	w.t.Helper()
+	configuration := requireFlame + "variable \"secrets\" {\n  type      = list(string)\n  sensitive = true\n  default   = []\n}\n"
+	for argument := range texts {
+		configuration += fmt.Sprintf("output \"o%x\" {\n  value     = provider::flame::authorization_header(%s)\n  sensitive = true\n}\n", argument, argument)
+	}
+	w.write("main.tf", configuration)
+	r := w.fails(nil, "plan", "-input=false")
+	problems := strings.Split(r.Text(), "Error: ")
+	for argument, texts := range texts {
+		at := slices.IndexFunc(problems, func(p string) bool { return strings.Contains(p, fmt.Sprintf("output \"o%x\"", argument)) })
+		if at < 0 {
+			w.t.Errorf("a call with %s does not fail: %v", argument, r)
+			continue
+		}
+		for _, text := range texts {
+			if !strings.Contains(problems[at], text) {
+				w.t.Errorf("%s: %q is not in %q", argument, text, problems[at])
+			}
+		}
+	}
+	return r
+}
+
+// The console evaluates calls without an apply.
 func TestFunctionInConsole(t *testing.T) {
 	needs(t, functionsInConsole)
-	w := newWorkspace(t, nil, `
-variable "secret" {
-  type      = string
-  sensitive = true
-}
-`)
-	w.setenv("TF_VAR_secret", "canaryABC")
-	for expression, want := range map[string]string{
-		`provider::flame::authorization_header("abc")`:           `"Token token=abc"`,
-		`provider::flame::authorization_header(var.secret)`:      "(sensitive value)",
-		`length(provider::flame::authorization_header("abc"))`:   "15",
-		`[provider::flame::authorization_header("abc")][0] == 1`: "false",
-	} {
-		cmd := w.command("console")
-		cmd.Stdin = strings.NewReader(expression + "\n")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), want) || strings.Contains(string(out), "canaryABC") {
-			t.Errorf("%s: %v: %s", expression, err, out)
-		}
+	w := newWorkspace(t, nil, headerOutputs)
+	cmd := w.command("console")
+	cmd.Stdin = strings.NewReader(`[for h in [provider::flame::authorization_header("abc"), provider::flame::authorization_header(local.secret)] : [h, length(h), h == 1]]`)
+	out, err := cmd.CombinedOutput()
+	got := strings.Join(strings.Fields(string(out)), " ")
+	const want = `[ [ "Token token=abc", 15, false, ], [ (sensitive value), (sensitive value), (sensitive value), ], ]`
+	if err != nil || !strings.Contains(got, want) || strings.Contains(got, "canaryABC") {
+		t.Errorf("got %s (%v), want %s", out, err, want)
 	}
 }

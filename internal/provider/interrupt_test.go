@@ -1,6 +1,9 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +36,7 @@ type running struct {
 // start runs the command in the background.
 func (w *workspace) start(args ...string) *running {
 	w.t.Helper()
+	w.detectRaces()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	w.t.Cleanup(cancel)
 	// Every process inherits the writing end, and none writes to it.
@@ -39,7 +44,7 @@ func (w *workspace) start(args ...string) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := &running{t: w.t, ctx: ctx, cmd: w.command(append(args, "-no-color", "-input=false")...), descent: read}
+	r := &running{t: w.t, ctx: ctx, cmd: w.command(append([]string{args[0], "-no-color", "-input=false"}, args[1:]...)...), descent: read}
 	r.cmd.Stdout, r.cmd.Stderr = &r.output, &r.output
 	r.cmd.ExtraFiles = []*os.File{write}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -116,15 +121,24 @@ func holdsAll(line string, texts []string) bool {
 // contexts of its operations are cancelled. Only a loud log tells.
 func (r *running) stopped() { r.await("Served request", "tf_rpc=StopProvider") }
 
-// end waits until the command has ended, and whatever it has started.
-func (r *running) end() result {
+// wait waits until the command has ended. The provider may go on.
+func (r *running) wait() {
 	r.t.Helper()
+	if r.waited {
+		return
+	}
 	err := r.cmd.Wait()
 	r.waited = true
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
 	}
+}
+
+// end waits until the command has ended, and whatever it has started.
+func (r *running) end() result {
+	r.t.Helper()
+	r.wait()
 	deadline, _ := r.ctx.Deadline()
 	if err := r.descent.SetReadDeadline(deadline); err != nil {
 		r.t.Fatal(err)
@@ -146,8 +160,27 @@ func (r *running) arrived(fake *flametest.Server, op flametest.Operation, n int)
 	}
 }
 
-func manySessions(count int, arguments string) string {
-	return fmt.Sprintf("resource \"flame_session\" \"this\" {\n  count = %d\n%s\n}\n", count, arguments)
+// watched is what a command prints, for those who wait for it.
+type watched struct {
+	mu      sync.Mutex
+	content bytes.Buffer
+	grown   chan struct{} // closed at the next write; nil while nobody waits
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.grown != nil {
+		close(w.grown)
+		w.grown = nil
+	}
+	return w.content.Write(p)
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.content.String()
 }
 
 // forEach runs the test with the signal sent to either.
@@ -177,59 +210,13 @@ func (w *workspace) differences() (notHeld int, notAlive []string) {
 	return notHeld, notAlive
 }
 
-// A POST that is on the wire is not given up: its token gets into the state.
-func TestInterruptedOpen(t *testing.T) {
+// One session: what was on the wire when the interrupt came.
+func TestInterruptedRequest(t *testing.T) {
 	forEach(t, func(t *testing.T, to whom) {
 		fake := newFake(t, flametest.Config{})
-		w := newWorkspace(t, fake, oneSession)
-		w.setenv("TF_LOG", "TRACE")
-		fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
-		r := w.start("apply", "-auto-approve")
-		r.arrived(fake, flametest.OpOpen, 1)
-		r.signal(to, syscall.SIGINT)
-		r.stopped()
-		fake.Release()
-		r.end().says(t, "Interrupt received")
-		saw(t, fake, 1, 0, 0)
-		if len(w.sessions()) != 1 {
-			t.Error("the session is not in the state")
-		}
-		w.agrees()
-		w.setenv("TF_LOG", "")
-		w.destroy()
-		w.agrees()
-	})
-}
+		w := newWorkspace(t, fake, sessionBlock("this", `timeouts = { create = "3h" }`)+providerBlock("max_retries = 20"))
 
-// A second interrupt ends Terraform at once, and it says what that means.
-func TestInterruptedTwice(t *testing.T) {
-	forEach(t, func(t *testing.T, to whom) {
-		fake := newFake(t, flametest.Config{})
-		w := newWorkspace(t, fake, oneSession)
-		w.setenv("TF_LOG", "TRACE")
-		fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
-		r := w.start("apply", "-auto-approve")
-		r.arrived(fake, flametest.OpOpen, 1)
-		r.signal(to, syscall.SIGINT)
-		r.stopped()
-		r.signal(to, syscall.SIGINT)
-		got := r.end()
-		got.says(t, "Two interrupts received", "data loss may have occurred")
-		if got.ExitCode == 0 {
-			t.Error("the run passes for a success")
-		}
-		saw(t, fake, 1, 0, 0)
-		if notHeld, notAlive := w.differences(); notHeld != 1 || len(notAlive) != 0 {
-			t.Errorf("%d tokens are alive and not held, %d held and not alive", notHeld, len(notAlive))
-		}
-	})
-}
-
-// A wait between two tries ends at once, and no try follows.
-func TestInterruptedWait(t *testing.T) {
-	forEach(t, func(t *testing.T, to whom) {
-		fake := newFake(t, flametest.Config{})
-		w := newWorkspace(t, fake, sessionBlock("this", `timeouts = { create = "3h" }`)+"provider \"flame\" {\n  max_retries = 20\n}\n")
+		// A wait between two tries ends at once, and no try follows.
 		fake.Script(flametest.OpOpen, flametest.Fault{Status: 503})
 		fake.Always(flametest.OpOpen, &flametest.Fault{Status: 503, Header: http.Header{"Retry-After": {"3600"}}})
 		r := w.start("apply", "-auto-approve")
@@ -242,99 +229,135 @@ func TestInterruptedWait(t *testing.T) {
 		}
 		saw(t, fake, 2, 0, 0)
 		w.agrees()
-		fake.Reset()
-		w.apply()
-		w.agrees()
-		w.destroy()
-		w.agrees()
-	})
-}
 
-// Half-way through an apply: each session that was opened is in the state, and
-// the next apply opens the rest.
-func TestInterruptedApply(t *testing.T) {
-	const count = 50
-	forEach(t, func(t *testing.T, to whom) {
-		fake := newFake(t, flametest.Config{Latency: 5 * time.Millisecond})
-		w := newWorkspace(t, fake, manySessions(count, ""))
-		r := w.start("apply", "-auto-approve")
-		r.arrived(fake, flametest.OpOpen, 10)
-		r.signal(to, syscall.SIGINT)
+		// A POST is not given up: its token gets into the state.
+		interruptOpen := func() *running {
+			fake.Reset()
+			fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
+			w.setenv("TF_LOG", "TRACE")
+			r := w.start("apply", "-auto-approve")
+			w.setenv("TF_LOG", "")
+			r.arrived(fake, flametest.OpOpen, 1)
+			r.signal(to, syscall.SIGINT)
+			r.stopped()
+			return r
+		}
+		r = interruptOpen()
+		fake.Release()
 		r.end().says(t, "Interrupt received")
-		w.agrees()
-		if opened := fake.Opened(); opened != len(w.sessions()) {
-			t.Errorf("%d sessions were opened, %d are in the state", opened, len(w.sessions()))
+		saw(t, fake, 1, 0, 0)
+		if len(w.sessions()) != 1 {
+			t.Fatal("the session is not in the state")
 		}
-		w.apply()
 		w.agrees()
-		if len(w.sessions()) != count {
-			t.Errorf("%d sessions are in the state", len(w.sessions()))
+
+		// A DELETE is given up: the state still has what the next one needs.
+		id := w.sessions()["this"].text("id")
+		for _, carriedOut := range []bool{false, true} {
+			fake.Reset()
+			fake.Always(flametest.OpRevoke, &flametest.Fault{Hang: true, CarryOut: carriedOut})
+			r := w.start("destroy", "-auto-approve", "-refresh=false")
+			r.arrived(fake, flametest.OpRevoke, 1)
+			r.signal(to, syscall.SIGINT)
+			got := r.end()
+			got.says(t, "Could not revoke the Flame session "+id, "the run was interrupted", "Run again to finish.")
+			saw(t, fake, 0, 1, 0)
+			if got.ExitCode == 0 || len(w.sessions()) != 1 {
+				t.Errorf("%d sessions are in the state: %v", len(w.sessions()), got)
+			}
 		}
+		fake.Reset()
 		w.destroy("-refresh=false")
 		w.agrees()
-	})
-}
+		noneLive(t, fake)
 
-// Half-way through a destroy: no token is lost, since the state keeps a session
-// until it is known to be over. Those that were over before Terraform could
-// learn it stay in the state, and the errors name them.
-func TestInterruptedDestroy(t *testing.T) {
-	const count = 50
-	forEach(t, func(t *testing.T, to whom) {
-		fake := newFake(t, flametest.Config{Latency: 5 * time.Millisecond})
-		w := newWorkspace(t, fake, manySessions(count, ""))
-		w.apply()
-		r := w.start("destroy", "-auto-approve", "-refresh=false")
-		r.arrived(fake, flametest.OpRevoke, 10)
+		// A second interrupt ends Terraform at once, and it says what that means.
+		r = interruptOpen()
 		r.signal(to, syscall.SIGINT)
-		got := r.end()
-		got.says(t, "Interrupt received")
-		notHeld, notAlive := w.differences()
-		if notHeld != 0 {
-			t.Errorf("%d tokens are alive that the state does not hold", notHeld)
+		got = r.end()
+		got.says(t, "Two interrupts received", "data loss may have occurred")
+		if got.ExitCode == 0 {
+			t.Error("the run passes for a success")
 		}
-		for _, id := range notAlive {
-			got.says(t, "Could not revoke the Flame session "+id)
-		}
-		if len(notAlive) > 0 {
-			got.says(t, "the run was interrupted", "Run again to finish.")
-		}
-		w.destroy("-refresh=false")
-		w.agrees()
-		if len(fake.Live()) != 0 {
-			t.Errorf("%d tokens are alive", len(fake.Live()))
+		saw(t, fake, 1, 0, 0)
+		if notHeld, notAlive := w.differences(); notHeld != 1 || len(notAlive) != 0 {
+			t.Errorf("%d tokens are alive and not held, %d held and not alive", notHeld, len(notAlive))
 		}
 	})
 }
 
-// A DELETE is given up, since the state still has what the next one needs.
-func TestInterruptedRevoke(t *testing.T) {
-	for name, carriedOut := range map[string]bool{"carried out": true, "not carried out": false} {
-		t.Run(name, func(t *testing.T) {
-			forEach(t, func(t *testing.T, to whom) {
-				fake := newFake(t, flametest.Config{})
-				w := newWorkspace(t, fake, oneSession)
-				w.apply()
-				id := w.sessions()["this"].text("id")
-				fake.Always(flametest.OpRevoke, &flametest.Fault{Hang: true, CarryOut: carriedOut})
-				r := w.start("destroy", "-auto-approve", "-refresh=false")
-				r.arrived(fake, flametest.OpRevoke, 1)
-				r.signal(to, syscall.SIGINT)
-				got := r.end()
-				got.says(t, "Could not revoke the Flame session "+id, "the run was interrupted", "Run again to finish.")
-				saw(t, fake, 1, 1, 0)
-				if got.ExitCode == 0 || len(w.sessions()) != 1 {
-					t.Errorf("%d sessions are in the state: %v", len(w.sessions()), got)
-				}
-				fake.Always(flametest.OpRevoke, nil)
-				w.destroy("-refresh=false")
-				w.agrees()
-				if len(fake.Live()) != 0 {
-					t.Error("the token is alive")
-				}
-			})
-		})
+const manySessions = "resource \"flame_session\" \"this\" {\n  count = 30\n}\n"
+
+// Many sessions: the interrupt comes half-way.
+func TestInterruptedRun(t *testing.T) {
+	forEach(t, func(t *testing.T, to whom) { interruptRun(t, to, syscall.SIGINT) })
+}
+
+// CI systems end a job with SIGTERM to its process group. To Terraform that is an
+// interrupt; the provider leaves it to Terraform.
+func TestTerminatedRun(t *testing.T) {
+	interruptRun(t, wholeGroup, syscall.SIGTERM)
+}
+
+// A closed terminal sends SIGHUP, which kills Terraform. The provider survives, and
+// revokes what is being opened.
+func TestHungUpRun(t *testing.T) {
+	const parallelism = 10
+	fake := newFake(t, flametest.Config{})
+	w := newWorkspace(t, fake, manySessions)
+	fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
+	r := w.start("apply", "-auto-approve", fmt.Sprintf("-parallelism=%d", parallelism))
+	r.arrived(fake, flametest.OpOpen, parallelism)
+	r.signal(wholeGroup, syscall.SIGHUP)
+	r.wait()
+	fake.Release()
+	r.end()
+	if opened, revoked := fake.Opened(), fake.Count(flametest.OpRevoke); opened != parallelism || revoked != parallelism {
+		t.Errorf("%d sessions were opened and %d revoked, want %d", opened, revoked, parallelism)
 	}
+	w.agrees()
+}
+
+func interruptRun(t *testing.T, to whom, signal syscall.Signal) {
+	t.Helper()
+	fake := newFake(t, flametest.Config{Latency: 5 * time.Millisecond})
+	w := newWorkspace(t, fake, manySessions)
+
+	// Each session that was opened is in the state, and the next apply opens the rest.
+	r := w.start("apply", "-auto-approve")
+	r.arrived(fake, flametest.OpOpen, 10)
+	r.signal(to, signal)
+	r.end().says(t, "Interrupt received")
+	w.agrees()
+	if opened := fake.Opened(); opened != len(w.sessions()) {
+		t.Errorf("%d sessions were opened, %d are in the state", opened, len(w.sessions()))
+	}
+	w.apply()
+	w.agrees()
+	if len(w.sessions()) != 30 {
+		t.Errorf("%d sessions are in the state", len(w.sessions()))
+	}
+
+	// No token is lost by a destroy. The errors name the sessions that were revoked
+	// before Terraform could learn it.
+	r = w.start("destroy", "-auto-approve", "-refresh=false")
+	r.arrived(fake, flametest.OpRevoke, 10)
+	r.signal(to, signal)
+	got := r.end()
+	got.says(t, "Interrupt received")
+	notHeld, notAlive := w.differences()
+	if notHeld != 0 {
+		t.Errorf("%d tokens are alive that the state does not hold", notHeld)
+	}
+	for _, id := range notAlive {
+		got.says(t, "Could not revoke the Flame session "+id)
+	}
+	if len(notAlive) > 0 {
+		got.says(t, "the run was interrupted", "Run again to finish.")
+	}
+	w.destroy("-refresh=false")
+	w.agrees()
+	noneLive(t, fake)
 }
 
 // writesAtOnce tells whether the command writes each change to a local state
@@ -348,66 +371,59 @@ func writesAtOnce(t *testing.T) bool {
 	return command.product == "Terraform"
 }
 
-// Killed, the command can write nothing more. What Terraform loses with a local
-// state file are the tokens of the requests under way, as many as it makes at a
-// time; OpenTofu may lose all those of the last seconds.
+// Killed, the command can write nothing more.
 func TestKilled(t *testing.T) {
-	const count, answered, parallelism = 50, 20, 10
+	const count, answered, parallelism = 30, 10, 10
 	forEach(t, func(t *testing.T, to whom) {
 		fake := newFake(t, flametest.Config{})
-		w := newWorkspace(t, fake, manySessions(count, ""))
-		for range answered {
-			fake.Script(flametest.OpOpen, flametest.Fault{Reason: "OK"}) // answered as always
+		w := newWorkspace(t, fake, manySessions)
+		kill := func(op flametest.Operation, args ...string) {
+			fake.Reset()
+			for range answered {
+				fake.Script(op, flametest.Fault{Reason: "OK"}) // answered as always
+			}
+			fake.Always(op, &flametest.Fault{Hang: true, CarryOut: true})
+			r := w.start(append(args, fmt.Sprintf("-parallelism=%d", parallelism))...)
+			r.arrived(fake, op, answered+parallelism)
+			r.signal(to, syscall.SIGKILL)
+			r.wait()
+			fake.Always(op, nil)
+			fake.Release()
+			r.end()
 		}
-		fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
-		r := w.start("apply", "-auto-approve", fmt.Sprintf("-parallelism=%d", parallelism))
-		r.arrived(fake, flametest.OpOpen, answered+parallelism)
-		r.signal(to, syscall.SIGKILL)
-		fake.Always(flametest.OpOpen, nil)
-		fake.Release()
-		r.end()
-		notHeld, notAlive := w.differences()
+
+		// A provider that survives revokes the tokens of the requests in flight. Those
+		// that Terraform had received and not yet written to its state are lost: none with
+		// a local state file, but OpenTofu writes it seconds later.
+		kill(flametest.OpOpen, "apply", "-auto-approve")
+		lost, notAlive := w.differences()
 		held := len(w.sessions())
-		if len(notAlive) != 0 || held+notHeld != answered+parallelism || held > answered || writesAtOnce(t) && held != answered {
-			t.Errorf("%d of %d sessions are in the state, %d tokens are lost, %d are held and not alive", held, answered, notHeld, len(notAlive))
+		inFlight := parallelism
+		if to == commandAlone {
+			inFlight = 0
+			if n := fake.Count(flametest.OpRevoke); n != parallelism {
+				t.Errorf("%d tokens were revoked, want %d", n, parallelism)
+			}
 		}
-		// What is there can be gone on with.
-		w.apply()
+		if len(notAlive) != 0 || held+lost != answered+inFlight || held > answered || writesAtOnce(t) && held != answered {
+			t.Errorf("%d of %d sessions are in the state, %d tokens are lost, %d are held and not alive", held, answered, lost, len(notAlive))
+		}
+		w.apply() // what is there can be gone on with
 		if held := len(w.sessions()); held != count {
 			t.Errorf("%d sessions are in the state", held)
 		}
+
+		// A destroy loses nothing: the state still holds the sessions whose end it was
+		// not told of, and the next destroy finds them gone.
+		kill(flametest.OpRevoke, "destroy", "-auto-approve", "-refresh=false")
+		notHeld, notAlive := w.differences()
+		held = len(w.sessions())
+		if notHeld != lost || held-len(notAlive) != count-answered-parallelism || writesAtOnce(t) && held != count-answered {
+			t.Errorf("%d sessions are in the state, %d of them not alive; %d tokens are alive that are not", held, len(notAlive), notHeld-lost)
+		}
 		w.destroy("-refresh=false")
-		if left := len(fake.Live()); left != notHeld {
-			t.Errorf("%d tokens are alive, want the %d that were lost", left, notHeld)
+		if left := len(fake.Live()); left != lost || len(w.sessions()) != 0 {
+			t.Errorf("%d tokens are alive, want the %d that were lost", left, lost)
 		}
 	})
-}
-
-// Killed during a destroy, nothing is lost: the state still holds the sessions
-// whose end it was not told of, and the next destroy finds them gone.
-func TestKilledDestroy(t *testing.T) {
-	const count, answered, parallelism = 50, 20, 10
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, manySessions(count, ""))
-	w.apply()
-	for range answered {
-		fake.Script(flametest.OpRevoke, flametest.Fault{Reason: "OK"})
-	}
-	fake.Always(flametest.OpRevoke, &flametest.Fault{Hang: true, CarryOut: true})
-	r := w.start("destroy", "-auto-approve", "-refresh=false", fmt.Sprintf("-parallelism=%d", parallelism))
-	r.arrived(fake, flametest.OpRevoke, answered+parallelism)
-	r.signal(commandAlone, syscall.SIGKILL)
-	fake.Always(flametest.OpRevoke, nil)
-	fake.Release()
-	r.end()
-	notHeld, notAlive := w.differences()
-	held := len(w.sessions())
-	if notHeld != 0 || held-len(notAlive) != count-answered-parallelism || writesAtOnce(t) && held != count-answered {
-		t.Errorf("%d sessions are in the state, %d of them not alive; %d tokens are alive that are not", held, len(notAlive), notHeld)
-	}
-	w.destroy("-refresh=false")
-	w.agrees()
-	if len(fake.Live()) != 0 {
-		t.Errorf("%d tokens are alive", len(fake.Live()))
-	}
 }

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
-	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,16 +14,31 @@ import (
 // hardly more requests than sessions, and nothing fails. How long it took is
 // only told: machines differ.
 func TestLoad(t *testing.T) {
-	const count, perSecond = 500, 50
+	const count, perSecond, parallelism = 250, 50, 10 // Terraform's default
 	for name, limit := range map[string]flametest.RateLimit{
 		"windows, Retry-After": {PerSecond: perSecond, Window: true, RetryAfter: flametest.RetryAfterSeconds},
 		"bucket":               {PerSecond: perSecond},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fake := newFake(t, flametest.Config{RateLimit: limit})
-			w := newWorkspace(t, fake, fmt.Sprintf("resource \"flame_session\" \"this\" {\n  count = %d\n}\n", count))
+			run := mustRun(t, flameArguments(fake))
+			held := make(chan string, count)
 			started := time.Now()
-			w.apply()
+			var wait sync.WaitGroup
+			for range parallelism {
+				wait.Go(func() {
+					for range count / parallelism {
+						session, err := run.create(t.Context())
+						if err != nil || len(session.diags) > 0 {
+							t.Errorf("%v, %s", err, diagnosticsText(session.diags))
+						}
+						held <- session.token
+					}
+				})
+			}
+			wait.Wait()
+			close(held)
 			took := time.Since(started)
 			requests := fake.Count(flametest.OpOpen)
 			t.Logf("%d sessions at %d requests a second: %.1f s, %.2f times the ideal; %d requests, %.2f times the ideal",
@@ -29,7 +46,11 @@ func TestLoad(t *testing.T) {
 			if requests > count*12/10 {
 				t.Errorf("%d requests for %d sessions", requests, count)
 			}
-			w.agrees()
+			var tokens []string
+			for token := range held {
+				tokens = append(tokens, token)
+			}
+			sameTokens(t, "held", tokens, fake.Live()...)
 		})
 	}
 }

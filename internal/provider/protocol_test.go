@@ -1,8 +1,14 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
@@ -165,8 +171,10 @@ func (p *protocolRun) importFrom(ctx context.Context, id string) (heldSession, e
 	return newHeldSession(p.resource, imported.ImportedResources[0].State, imported.ImportedResources[0].Private, imported.Diagnostics)
 }
 
-func (p *protocolRun) open(ctx context.Context) (heldSession, error) {
-	config, err := protocolValue(p.ephemeral, nil)
+func (p *protocolRun) open(ctx context.Context) (heldSession, error) { return p.openWith(ctx, nil) }
+
+func (p *protocolRun) openWith(ctx context.Context, arguments map[string]tftypes.Value) (heldSession, error) {
+	config, err := protocolValue(p.ephemeral, arguments)
 	if err != nil {
 		return heldSession{}, err
 	}
@@ -212,4 +220,72 @@ func (p *protocolRun) invoke(ctx context.Context, token string) (diags []*tfprot
 		return nil, nil, errors.New("the action did not complete")
 	}
 	return diags, progress, nil
+}
+
+// mustRun is newProtocolRun where the provider's arguments are right.
+func mustRun(t *testing.T, arguments map[string]tftypes.Value) *protocolRun {
+	t.Helper()
+	run, err := newProtocolRun(t.Context(), arguments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// wantTexts checks that got has each of the texts, and none of the others.
+func wantTexts(t *testing.T, got string, texts []string, not ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(got, text) {
+			t.Errorf("%q is not in %s", text, got)
+		}
+	}
+	for _, text := range not {
+		if strings.Contains(got, text) {
+			t.Errorf("%q is in %s", text, got)
+		}
+	}
+}
+
+// wantInvalid validates one argument of the provider, the ephemeral resource or the
+// action. The first error must name the argument; see wantTexts for the texts.
+func wantInvalid(t *testing.T, kind, argument string, value any, texts []string, not ...string) {
+	t.Helper()
+	ctx, run := t.Context(), mustRun(t, nil)
+	schemas, err := run.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := map[string]*tfprotov6.SchemaBlock{"provider": schemas.Provider.Block, "ephemeral": run.ephemeral, "action": run.action}[kind]
+	index := slices.IndexFunc(schema.Attributes, func(a *tfprotov6.SchemaAttribute) bool { return a.Name == argument })
+	config, err := protocolValue(schema, map[string]tftypes.Value{argument: tftypes.NewValue(schema.Attributes[index].Type, value)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var diags []*tfprotov6.Diagnostic
+	switch kind {
+	case "provider":
+		resp, callErr := run.ValidateProviderConfig(ctx, &tfprotov6.ValidateProviderConfigRequest{Config: config})
+		diags, err = resp.Diagnostics, callErr
+	case "ephemeral":
+		resp, callErr := run.ValidateEphemeralResourceConfig(ctx, &tfprotov6.ValidateEphemeralResourceConfigRequest{TypeName: sessionType, Config: config})
+		diags, err = resp.Diagnostics, callErr
+	case "action":
+		resp, callErr := run.ValidateActionConfig(ctx, &tfprotov6.ValidateActionConfigRequest{ActionType: sessionType + "_revoke", Config: config})
+		diags, err = resp.Diagnostics, callErr
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Terraform prints the line of the argument that an error points at, so one about a
+	// secret names it in words only.
+	want := fmt.Sprintf("AttributeName(%q)", argument)
+	if slices.Contains([]string{"endpoint", "password", "auth_token"}, argument) {
+		want = ""
+	}
+	text := diagnosticsText(diags)
+	if len(diags) == 0 || diags[0].Severity != tfprotov6.DiagnosticSeverityError || diags[0].Attribute.String() != want || want == "" && !strings.Contains(text, argument) {
+		t.Errorf("%s = %v: no error names it, or points where it should: %s", argument, value, text)
+	}
+	wantTexts(t, diagnosticsText(diags), texts, not...)
 }

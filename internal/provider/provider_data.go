@@ -166,7 +166,7 @@ func (d *providerData) resolveEndpoint(state *sessionModel, private privateState
 			"The state does not say which endpoint the token belongs to. Nothing was sent. Run a plan with a refresh, which finds out.")
 	case d.endpoint.IsZero():
 		diags.AddError("The moved session cannot be taken over yet",
-			"A session that is moved here gets the provider's endpoint, which is unknown until apply. Nothing was sent. Apply what the endpoint depends on first, for example with -target, and run again.")
+			"A session that is moved here gets the provider's endpoint, which is unknown until apply. Nothing was sent or moved. First apply what the endpoint depends on, without the moved block. Then add the block again.")
 	case private.MovedEndpoint != "" && (err != nil || moved != d.endpoint):
 		diags.AddError("The moved session belongs to another endpoint",
 			fmt.Sprintf("The state that the session is moved from names an endpoint at %s, which is not the provider's. A token is sent only to the endpoint it belongs to, so nothing was sent or moved. "+

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -6,122 +8,146 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework/provider"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
+	frameworkresource "github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
-// What `terraform validate` and `plan` find in the provider's arguments, and
-// how they say it.
-func TestProviderArguments(t *testing.T) {
-	for name, test := range map[string]struct {
-		argument string
-		texts    []string // none: valid
-	}{
-		"all": {argument: `
-			endpoint             = "https://127.0.0.1:1/api/v1"
-			user                 = "ada"
-			password             = "secret"
-			request_timeout      = "1m30s"
-			max_retries          = 20
-			requests_per_second  = 0.5
-			verify_sessions      = false
-			insecure_skip_verify = false`},
-		"endpoint without scheme":   {`endpoint = "flame.example/api/v1"`, []string{"The Flame endpoint is not usable", "it has no scheme"}},
-		"endpoint empty":            {`endpoint = ""`, []string{"The Flame endpoint is not usable", "it is not a URL"}},
-		"endpoint with other":       {`endpoint = "ftp://flame.example"`, []string{"its scheme is neither https nor http"}},
-		"endpoint with user info":   {`endpoint = "https://ada:hunter2@flame.example"`, []string{"it holds a user name or password"}},
-		"endpoint with query":       {`endpoint = "https://flame.example?key=hunter2"`, []string{"it has a query"}},
-		"endpoint with fragment":    {`endpoint = "https://flame.example#hunter2"`, []string{"it has a fragment"}},
-		"endpoint without host":     {`endpoint = "https:///api"`, []string{"it has no host name"}},
-		"user empty":                {`user = ""`, []string{"user", "at least 1"}},
-		"password empty":            {`password = ""`, []string{"password", "at least 1"}},
-		"request_timeout no":        {`request_timeout = "soon"`, []string{"request_timeout", "duration"}},
-		"request_timeout zero":      {`request_timeout = "0s"`, []string{"request_timeout", "not longer than zero"}},
-		"max_retries negative":      {`max_retries = -1`, []string{"max_retries", "between 0 and 20"}},
-		"max_retries too many":      {`max_retries = 21`, []string{"max_retries", "between 0 and 20"}},
-		"requests_per_second zero":  {`requests_per_second = 0`, []string{"requests_per_second"}},
-		"requests_per_second below": {`requests_per_second = -1`, []string{"requests_per_second"}},
-		"ca_certificate no PEM":     {`ca_certificate = "ca.pem"`, []string{"No certificate in ca_certificate", "not its name"}},
-		"ca_certificate empty":      {`ca_certificate = ""`, []string{"No certificate in ca_certificate"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorkspace(t, nil, fmt.Sprintf("provider \"flame\" {\n%s\n}\n%s", test.argument, oneSession))
-			if test.texts == nil {
-				w.must("validate")
-				w.must("plan", "-input=false")
-				return
-			}
-			for _, command := range []string{"validate", "plan"} {
-				r := w.fails(test.texts, command)
-				if strings.Contains(r.Stderr, "hunter2") && !strings.Contains(r.Stderr, "on main.tf") {
-					t.Errorf("a secret is repeated: %v", r)
-				}
-			}
-		})
+// All arguments at once, right and wrong.
+func TestAccProvider_arguments(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{TLS: true})
+	acc.run(
+		resource.TestStep{
+			Config:      acc.configWith("max_retries = 21\n  request_timeout = \"0s\"", oneSession),
+			ExpectError: regexp.MustCompile(`(?s)between 0 and 20.*longer than zero|longer than zero.*between 0 and 20`),
+		},
+		resource.TestStep{
+			Config: acc.configWith(`
+  request_timeout      = "1m30s"
+  max_retries          = 20
+  requests_per_second  = 100.5
+  verify_sessions      = false
+  ca_certificate       = `+hclString(acc.fake.CACertificate())+`
+  insecure_skip_verify = false`, oneSession),
+			ConfigStateChecks: []statecheck.StateCheck{
+				acc.expectRequests("POST"), expectText("user", flametest.User), expectText("endpoint", acc.fake.URL()),
+			},
+		},
+	)
+	if n := acc.fake.Count(flametest.OpCheck); n != 0 {
+		t.Errorf("%d sessions were checked in spite of verify_sessions = false", n)
 	}
 }
 
-// Arguments stand over the environment; an empty variable counts as unset.
+// What validation says of wrong arguments.
+func TestProviderArguments(t *testing.T) {
+	for _, test := range []struct {
+		argument string
+		value    any
+		texts    []string
+	}{
+		{"endpoint", "flame.example/api/v1", []string{"The Flame endpoint is not usable", "it has no scheme"}},
+		{"endpoint", "", []string{"The Flame endpoint is not usable", "it is not a URL"}},
+		{"endpoint", "ftp://flame.example", []string{"its scheme is neither https nor http"}},
+		{"endpoint", "https://ada:hunter2@flame.example", []string{"it holds a user name or password"}},
+		{"endpoint", "https://flame.example?key=hunter2", []string{"it has a query"}},
+		{"endpoint", "https://flame.example#hunter2", []string{"it has a fragment"}},
+		{"endpoint", "https:///api", []string{"it has no host name"}},
+		{"user", "", []string{"at least 1"}},
+		{"password", "", []string{"at least 1"}},
+		{"request_timeout", "soon", []string{"duration"}},
+		{"request_timeout", "0s", []string{"not longer than zero"}},
+		{"max_retries", -1, []string{"between 0 and 20"}},
+		{"max_retries", 21, []string{"between 0 and 20"}},
+		{"requests_per_second", 0, nil},
+		{"requests_per_second", -1, nil},
+		{"ca_certificate", "ca.pem", []string{"No certificate in ca_certificate", "not its name"}},
+		{"ca_certificate", "", []string{"No certificate in ca_certificate"}},
+	} {
+		wantInvalid(t, "provider", test.argument, test.value, test.texts, "hunter2")
+	}
+}
+
+// Arguments stand over the environment, and an empty variable counts as unset.
+// Sets the environment, so it is not parallel to other tests.
 func TestProviderEnvironment(t *testing.T) {
 	fake := newFake(t, flametest.Config{Users: map[string]string{"ada": "one", "bob": "two"}})
-	w := newWorkspace(t, fake, oneSession)
-	w.setenv(envUser, "ada")
-	w.setenv(envPassword, "one")
-	w.apply()
-	if user := w.sessions()["this"].text("user"); user != "ada" {
-		t.Errorf("user is %q", user)
+	bob := map[string]tftypes.Value{"user": tftypes.NewValue(tftypes.String, "bob"), "password": tftypes.NewValue(tftypes.String, "two")}
+	for name, test := range map[string]struct {
+		endpoint, user, password string
+		arguments                map[string]tftypes.Value
+		sent, fails              []string
+	}{
+		"environment": {fake.URL(), "ada", "one", nil, []string{`"user":"ada"`, `"password":"one"`}, nil},
+		"arguments":   {fake.URL(), "ada", "one", bob, []string{`"user":"bob"`, `"password":"two"`}, nil},
+		"empty": {fake.URL(), "", "", nil, nil, []string{
+			"No user for this Flame session", "Set user here, or user in the provider block, or the environment variable FLAME_USER",
+			"No password for this Flame session", "Set password here, or password in the provider block, or the environment variable FLAME_PASSWORD",
+		}},
+		"no URL":   {"nonsense", "ada", "one", nil, nil, []string{"The Flame endpoint is not usable", "FLAME_ENDPOINT"}},
+		"not text": {fake.URL(), "ada", "\xff", nil, nil, []string{"FLAME_PASSWORD is not text"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(envEndpoint, test.endpoint)
+			t.Setenv(envUser, test.user)
+			t.Setenv(envPassword, test.password)
+			before := len(fake.Journal())
+			run, err := newProtocolRun(t.Context(), test.arguments)
+			var held heldSession
+			if err == nil {
+				held, err = run.create(t.Context())
+			}
+			if test.fails != nil {
+				if err == nil || len(fake.Journal()) != before {
+					t.Fatalf("got %v after %d requests, want an error before any", err, len(fake.Journal())-before)
+				}
+				wantTexts(t, err.Error(), test.fails)
+				return
+			}
+			if err != nil || len(held.diags) > 0 {
+				t.Fatal(err, diagnosticsText(held.diags))
+			}
+			wantTexts(t, string(fake.Journal()[before].Body), test.sent)
+			if _, err := run.destroy(t.Context(), held); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	w.destroy()
-
-	w.write("main.tf", requireFlame+oneSession+"provider \"flame\" {\n  user = \"bob\"\n  password = \"two\"\n}\n")
-	w.apply()
-	if user := w.sessions()["this"].text("user"); user != "bob" {
-		t.Errorf("user is %q", user)
+	noneLive(t, fake)
+	t.Setenv(envEndpoint, "")
+	run := mustRun(t, bob)
+	config, err := protocolValue(run.resource, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.destroy()
-
-	w.write("main.tf", requireFlame+oneSession)
-	w.setenv(envUser, "")
-	w.setenv(envPassword, "")
-	before := len(fake.Journal())
-	w.fails([]string{
-		"No user for this Flame session", "Set user here, or user in the provider block, or the environment variable FLAME_USER",
-		"No password for this Flame session", "Set password_wo (or password) here, or password in the provider block, or the environment variable FLAME_PASSWORD",
-	}, "plan", "-input=false")
-	w.setenv(envEndpoint, "nonsense")
-	w.fails([]string{"The Flame endpoint is not usable", "FLAME_ENDPOINT"}, "plan", "-input=false")
-	w.setenv(envEndpoint, "")
-	w.setenv(envUser, "ada")
-	w.setenv(envPassword, "\xff")
-	w.fails([]string{"FLAME_PASSWORD is not text"}, "plan", "-input=false")
-	w.setenv(envPassword, "one")
-	w.must("plan", "-input=false").says(t, `endpoint = "https://pull.flameanalytics.com/api/v1"`)
-	if got := len(fake.Journal()); got != before {
-		t.Errorf("planning sent %d requests", got-before)
-	}
-	if len(fake.Live()) != 0 {
-		t.Error("a session is left alive")
+	plan, err := run.PlanResourceChange(t.Context(), &tfprotov6.PlanResourceChangeRequest{TypeName: sessionType, PriorState: &tfprotov6.DynamicValue{MsgPack: []byte{0xc0}}, Config: config, ProposedNewState: config})
+	if err != nil || !strings.Contains(string(plan.PlannedState.MsgPack), "https://pull.flameanalytics.com/api/v1") {
+		t.Errorf("the default endpoint is not planned: %v", err)
 	}
 }
 
 func TestProviderWarnings(t *testing.T) {
-	w := newWorkspace(t, nil, oneSession+`
-provider "flame" {
-  endpoint             = "http://flame.example/api/v1"
-  insecure_skip_verify = true
-}
-`)
-	w.must("plan", "-input=false").says(t, "Passwords and tokens are sent unencrypted", "Use https", "TLS certificates are not verified", "ca_certificate")
+	_, err := newProtocolRun(t.Context(), map[string]tftypes.Value{
+		"endpoint": tftypes.NewValue(tftypes.String, "http://flame.example/api/v1"), "insecure_skip_verify": tftypes.NewValue(tftypes.Bool, true),
+	})
+	wantTexts(t, fmt.Sprint(err), []string{
+		"WARNING: Passwords and tokens are sent unencrypted", "Use https", "WARNING: TLS certificates are not verified", "ca_certificate",
+	}, "ERROR")
 }
 
-// Requests go through the proxy that the environment names.
-func TestProxy(t *testing.T) {
+// Requests go through the proxy that the environment names. Their User-Agent names
+// Terraform, the provider, and what the environment appends.
+func TestProxyAndUserAgent(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	target, err := url.Parse(fake.URL())
 	if err != nil {
@@ -133,23 +159,17 @@ func TestProxy(t *testing.T) {
 	w := newWorkspace(t, fake, oneSession)
 	w.setenv(envEndpoint, "http://flame.invalid/api/v1") // no proxy is used for this machine
 	w.setenv("HTTP_PROXY", proxy.URL)
+	w.setenv("TF_APPEND_USER_AGENT", "pipeline/7\r\nX-Evil: 1")
 	w.apply()
 	w.destroy()
 	saw(t, fake, 1, 1, 1)
 	w.agrees()
-}
-
-// User-Agent: Terraform, the provider, and what the environment appends.
-func TestUserAgent(t *testing.T) {
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, oneSession)
-	w.setenv("TF_APPEND_USER_AGENT", "pipeline/7\r\nX-Evil: 1")
-	w.apply()
-	got := fake.Journal()[0].Header.Get("User-Agent")
-	if !strings.HasPrefix(got, "Terraform/1.") || !strings.Contains(got, " terraform-provider-flame/dev ") || !strings.HasSuffix(got, "pipeline/7X-Evil: 1") {
-		t.Errorf("User-Agent is %q", got)
+	for _, request := range fake.Journal() {
+		got := request.Header.Get("User-Agent")
+		if !strings.HasPrefix(got, "Terraform/1.") || !strings.Contains(got, " terraform-provider-flame/dev ") || !strings.HasSuffix(got, "pipeline/7X-Evil: 1") {
+			t.Errorf("User-Agent is %q", got)
+		}
 	}
-	w.destroy()
 }
 
 // Each attribute is described in full sentences, and each that holds a secret
@@ -171,8 +191,8 @@ func TestSchemas(t *testing.T) {
 		attributes["provider."+name] = attribute{a.GetMarkdownDescription(), a.IsSensitive()}
 	}
 	for _, newResource := range p.Resources(ctx) {
-		var rs resource.SchemaResponse
-		newResource().Schema(ctx, resource.SchemaRequest{}, &rs)
+		var rs frameworkresource.SchemaResponse
+		newResource().Schema(ctx, frameworkresource.SchemaRequest{}, &rs)
 		if diags := rs.Schema.ValidateImplementation(ctx); diags.HasError() {
 			t.Error(diags)
 		}
@@ -190,9 +210,10 @@ func TestSchemas(t *testing.T) {
 		t.Errorf("%d attributes and %d data sources were looked at", len(attributes), len(sources))
 	}
 	secret := map[string]bool{"password": true, "auth_token": true}
+	writeOnly := "resource.password" // never stored, so there is nothing to mark
 	for path, a := range attributes {
 		name := path[strings.LastIndex(path, ".")+1:]
-		if a.sensitive != secret[name] {
+		if a.sensitive != (secret[name] && path != writeOnly) {
 			t.Errorf("%s: sensitive is %v", path, a.sensitive)
 		}
 		if len(a.description) < 20 || !strings.HasSuffix(strings.TrimSuffix(a.description, "`."), ".") && !strings.HasSuffix(a.description, "`.") {

@@ -4,7 +4,6 @@ package provider
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
@@ -194,27 +193,4 @@ func TestImportIntoModule(t *testing.T) {
 	if n := fake.Count(flametest.OpOpen); n != 0 {
 		t.Errorf("%d sessions were opened", n)
 	}
-}
-
-// The action runs after the destruction that triggers it.
-func TestActionAfterDestroy(t *testing.T) {
-	needs(t, destroyEvents)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, strings.Replace(leakedToken+`
-resource "terraform_data" "holder" {
-  lifecycle {
-    action_trigger {
-      events  = [after_destroy]
-      actions = [action.flame_session_revoke.leaked]
-    }
-  }
-}
-`, "before_destroy", "after_destroy", 1))
-	token := openElsewhere(t, fake, 1)[0]
-	w.setenv("TF_VAR_leaked", token)
-	w.apply()
-	saw(t, fake, 0, 0, 0)
-	w.destroy()
-	saw(t, fake, 0, 1, 0)
-	noneLive(t, fake)
 }

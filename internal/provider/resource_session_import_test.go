@@ -1,25 +1,37 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
 // openElsewhere opens sessions as another tool would, and has the fake forget
-// the requests: what it counts afterwards is Terraform's.
+// the requests: those it counts afterwards are Terraform's.
 func openElsewhere(t *testing.T, fake *flametest.Server, count int) []string {
 	t.Helper()
 	tokens := make([]string, count)
@@ -43,43 +55,20 @@ func openElsewhere(t *testing.T, fake *flametest.Server, count int) []string {
 	return tokens
 }
 
-// keepToken writes a token into a file; a relative name begins where Terraform
-// runs.
-func keepToken(w *workspace, name, content string, mode os.FileMode) {
-	w.t.Helper()
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(w.terraform.Dir, name)
+// tokenFile writes a file to import from, and returns its path.
+func tokenFile(t *testing.T, content string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
 	}
-	if err := os.WriteFile(name, []byte(content), mode); err != nil {
-		w.t.Fatal(err)
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask is
+		t.Fatal(err)
 	}
-	if err := os.Chmod(name, mode); err != nil { // whatever the umask is
-		w.t.Fatal(err)
-	}
+	return path
 }
 
-// plannedActions makes a plan, keeps it in the file "plan" for an apply, and
-// gives what it does with each flame_session, by name: "no-op", "update", "delete create", and so on.
-func plannedActions(w *workspace) map[string]string {
-	w.t.Helper()
-	w.must("plan", "-input=false", "-out=plan")
-	var plan struct {
-		Changes []struct {
-			Address string
-			Change  struct{ Actions []string }
-		} `json:"resource_changes"`
-	}
-	if err := json.Unmarshal([]byte(w.must("show", "-json", "plan").Stdout), &plan); err != nil {
-		w.t.Fatal(err)
-	}
-	actions := map[string]string{}
-	for _, change := range plan.Changes {
-		actions[strings.TrimPrefix(change.Address, "flame_session.")] = strings.Join(change.Change.Actions, " ")
-	}
-	return actions
-}
-
-// endedTokens gives the tokens that the fake was asked to end, sorted.
+// endedTokens returns the tokens that the fake was asked to revoke, sorted.
 func endedTokens(fake *flametest.Server) []string {
 	var tokens []string
 	for _, request := range fake.Journal() {
@@ -91,7 +80,7 @@ func endedTokens(fake *flametest.Server) []string {
 	return tokens
 }
 
-// sameTokens fails the test where the lists differ, and prints no token.
+// sameTokens fails the test if the lists differ. It prints no token.
 func sameTokens(t *testing.T, what string, got []string, want ...string) {
 	t.Helper()
 	got, want = slices.Clone(got), slices.Clone(want)
@@ -102,7 +91,7 @@ func sameTokens(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-// has fails the test where attributes of a session in the state are not these.
+// has fails the test if attributes of a session in the state are not these.
 func (s sessionState) has(t *testing.T, name string, want map[string]any) {
 	t.Helper()
 	for attribute, value := range want {
@@ -112,27 +101,49 @@ func (s sessionState) has(t *testing.T, name string, want map[string]any) {
 	}
 }
 
-// startedBetween fails the test where created_at is not in between.
-func (s sessionState) startedBetween(t *testing.T, name string, from, to time.Time) {
-	t.Helper()
-	created, err := time.Parse(time.RFC3339, s.text("created_at"))
-	if err != nil || created.Before(from.Truncate(time.Second)) || created.After(to) {
-		t.Errorf("%s: created_at is %q, want a time from %v to %v", name, s.text("created_at"), from, to)
+// expectSession checks attributes of a session in the state; nil is null.
+func expectSession(name string, want map[string]any) []statecheck.StateCheck {
+	var checks []statecheck.StateCheck
+	for attribute, value := range want {
+		var check knownvalue.Check = knownvalue.Null()
+		switch value := value.(type) {
+		case string:
+			check = knownvalue.StringExact(value)
+		case bool:
+			check = knownvalue.Bool(value)
+		case int:
+			check = knownvalue.Int64Exact(int64(value))
+		}
+		checks = append(checks, statecheck.ExpectKnownValue("flame_session."+name, tfjsonpath.New(attribute), check))
 	}
+	return checks
 }
 
-// normalConfigurations are what an imported or moved session may be configured
-// with, none of which is a reason to replace it.
+// absent checks that a text is not in the state.
+func absent(text string) statecheck.StateCheck { return absentCheck(text) }
+
+type absentCheck string
+
+// CheckState implements statecheck.StateCheck.
+func (c absentCheck) CheckState(_ context.Context, req statecheck.CheckStateRequest, resp *statecheck.CheckStateResponse) {
+	content, err := json.Marshal(req.State.Values)
+	if err == nil && strings.Contains(string(content), string(c)) {
+		err = errors.New("a secret is in the state")
+	}
+	resp.Error = err
+}
+
+// normalConfigurations are ordinary configurations. None is a reason to replace
+// an imported or moved session.
 var normalConfigurations = map[string]string{
 	"nothing":             ``,
 	"user":                `user = "` + flametest.User + `"`,
 	"password":            `password = "a password"`,
-	"password_wo":         "password_wo = \"another password\"\n  password_wo_version = 3",
 	"rotate_after":        `rotate_after = "720h"`,
 	"rotate_when_changed": `rotate_when_changed = { release = "1" }`,
 	"revoke_on_destroy":   `revoke_on_destroy = false`,
 	"timeouts":            "timeouts = {\n    create = \"1m\"\n    read = \"2m\"\n    delete = \"3m\"\n  }",
-	"all": "user = \"" + flametest.User + "\"\n  password_wo = \"another password\"\n  password_wo_version = 3\n" +
+	"all": "user = \"" + flametest.User + "\"\n  password = \"another password\"\n" +
 		"  rotate_after = \"720h\"\n  rotate_when_changed = { release = \"1\" }\n  timeouts = { create = \"1m\" }",
 }
 
@@ -144,160 +155,153 @@ func importBlock(name, id string) string {
 	return fmt.Sprintf("import {\n  to = flame_session.%s\n  id = %q\n}\n", name, id)
 }
 
-// configure writes a session for each configuration.
-func configure(w *workspace, configurations map[string]string) {
-	w.t.Helper()
+// sessionBlocks returns a session for each configuration.
+func sessionBlocks(configurations map[string]string) string {
 	blocks := ""
 	for name, body := range configurations {
 		blocks += sessionBlock(name, body)
 	}
-	w.write("sessions.tf", blocks)
+	return blocks
 }
 
-// adoptedLife checks a workspace whose sessions were taken over: nothing is
-// left to do, what changes now replaces as ever, and destroy ends exactly the
-// tokens of the sessions that do not say otherwise.
-func adoptedLife(w *workspace, tokens, configurations, changes map[string]string) {
-	t, fake := w.t, w.fake
-	t.Helper()
-	fake.Reset()
-	w.quiet()
-	saw(t, fake, 0, 0, len(tokens))
+// configure writes a session for each configuration.
+func configure(w *workspace, configurations map[string]string) {
+	w.t.Helper()
+	w.write("sessions.tf", sessionBlocks(configurations))
+}
 
+// expectActions checks what a plan does to each of the sessions. Those with changes
+// are replaced.
+func expectActions(action plancheck.ResourceActionType, configurations, changes map[string]string) []plancheck.PlanCheck {
+	var checks []plancheck.PlanCheck
+	for name := range configurations {
+		want := action
+		if _, ok := changes[name]; ok {
+			want = plancheck.ResourceActionDestroyBeforeCreate
+		}
+		checks = append(checks, plancheck.ExpectResourceAction("flame_session."+name, want))
+	}
+	return checks
+}
+
+// replaceOnChange is a step after sessions were imported or moved: changes replace
+// a session as ever, and only that session. It only plans.
+func (a *accTest) replaceOnChange(configurations, changes map[string]string) resource.TestStep {
 	changed := maps.Clone(configurations)
 	maps.Copy(changed, changes)
-	configure(w, changed)
-	actions := plannedActions(w)
-	for name := range tokens {
-		action, want := actions[name], "no-op"
-		if changed[name] != configurations[name] {
-			want = "delete create"
-		}
-		if action != want {
-			t.Errorf("%s: the plan after a change is to %q, want %q", name, action, want)
-		}
-	}
-
-	fake.Reset()
-	w.destroy("-refresh=false")
-	var ended []string
-	for name, token := range tokens {
-		if !strings.Contains(configurations[name], "revoke_on_destroy = false") {
-			ended = append(ended, token)
-		}
-	}
-	saw(t, fake, 0, len(ended), 0)
-	sameTokens(t, "revoked by destroy", endedTokens(fake), ended...)
-	if left := w.sessions(); len(left) != 0 {
-		t.Errorf("%d sessions are left in the state", len(left))
+	return resource.TestStep{
+		Config: a.config(sessionBlocks(changed)), PlanOnly: true, ExpectNonEmptyPlan: true,
+		ConfigPlanChecks: resource.ConfigPlanChecks{PostApplyPostRefresh: expectActions(plancheck.ResourceActionNoop, configurations, changes)},
 	}
 }
 
-// Sessions taken over by import blocks, one for each normal configuration.
-func TestImportBlocks(t *testing.T) {
-	needs(t, writeOnlyArguments)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "")
+// The import of a session that Terraform has opened gives the same state, but for
+// what only the response to the login says. A token is not an ID.
+func TestAccSession_import(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{})
+	acc.run(
+		resource.TestStep{
+			Config:            acc.config(sessionBlock("this", "")),
+			ConfigStateChecks: []statecheck.StateCheck{acc.expectRequests("POST")},
+		},
+		resource.TestStep{
+			ResourceName: this, ImportState: true,
+			ImportStateIdFunc: func(state *terraform.State) (string, error) {
+				token := state.RootModule().Resources[this].Primary.Attributes["auth_token"]
+				return "file:" + tokenFile(t, token, 0o600), nil
+			},
+			ImportStateVerify: true, ImportStateVerifyIgnore: []string{"user", "user_id", "email", "full_name"},
+		},
+		resource.TestStep{
+			ResourceName: this, ImportState: true, ImportStateId: "ULzr7GuYA6iyo9EyiFrf",
+			ExpectError: regexp.MustCompile(`The import ID does not say where the token is`),
+		},
+	)
+	saw(t, acc.fake, 0, 1, acc.fake.Count(flametest.OpCheck))
+}
+
+// Import blocks, one for each normal configuration: only the state changes, and
+// afterwards they are sessions like any other.
+func TestAccSession_importBlocks(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{}, writeOnlyArguments)
 	names := slices.Sorted(maps.Keys(normalConfigurations))
-	opened := openElsewhere(t, fake, len(names)+1)
+	opened := openElsewhere(t, acc.fake, len(names)+1)
 	bystander := opened[len(names)]
-
-	tokens, imports := map[string]string{}, ""
+	kept, revoked, imports := "", []string{}, ""
+	checks := []statecheck.StateCheck{acc.expectRequests(), absent("another password")}
 	for i, name := range names {
-		tokens[name] = opened[i]
-		switch i % 3 {
-		case 0:
-			w.setenv("TOKEN_"+name, opened[i])
-			imports += importBlock(name, "env:TOKEN_"+name)
-		case 1:
-			keepToken(w, name+".token", opened[i]+"\n", 0o600)
-			imports += importBlock(name, "file:"+name+".token")
-		case 2:
-			path := filepath.Join(t.TempDir(), "token")
-			keepToken(w, path, "  "+opened[i]+"\r\n\n", 0o600)
-			imports += importBlock(name, "file:"+path)
+		token := opened[i]
+		if name == "revoke_on_destroy" {
+			kept = token
+		} else {
+			revoked = append(revoked, token)
 		}
+		imports += importBlock(name, "file:"+tokenFile(t, []string{token, token + "\n", "  " + token + "\r\n\n"}[i%3], 0o600))
+		checks = append(checks, expectSession(name, map[string]any{
+			"auth_token": token, "id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": acc.fake.URL(),
+			"user_id": nil, "email": nil, "full_name": nil, "password": nil, "revoke_on_destroy": token != kept, "created_at": "2026-02-27T10:30:00Z",
+		})...)
 	}
-	w.write("imports.tf", imports)
-	configure(w, normalConfigurations)
-
-	before := time.Now()
-	actions := plannedActions(w)
-	for _, name := range names {
-		if action := actions[name]; action != "update" { // user, at least, comes from the configuration
-			t.Errorf("%s: the plan of the import is to %q", name, action)
-		}
+	for name, want := range map[string]map[string]any{
+		"nothing":      {"rotate_after": nil, "rotate_when_changed": nil, "rotate_at": nil, "timeouts": nil},
+		"rotate_after": {"rotate_at": "2026-03-29T10:30:00Z"},
+	} {
+		checks = append(checks, expectSession(name, want)...)
 	}
-	saw(t, fake, 0, 0, 2*len(names)) // the import asks, and so does the refresh
-	w.must("apply", "plan")
-	saw(t, fake, 0, 0, 2*len(names))
-
-	sessions := w.sessions()
-	for name, token := range tokens {
-		session := sessions[name]
-		session.has(t, name, map[string]any{
-			"auth_token": token, "id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": fake.URL(),
-			"user_id": nil, "email": nil, "full_name": nil, "password_wo": nil, "revoke_on_destroy": name != "revoke_on_destroy",
-		})
-		session.startedBetween(t, name, before, time.Now())
-	}
-	sessions["nothing"].has(t, "nothing", map[string]any{
-		"password": nil, "password_wo_version": nil, "rotate_after": nil, "rotate_when_changed": nil, "rotate_at": nil, "timeouts": nil,
-	})
-	sessions["password"].has(t, "password", map[string]any{"password": "a password"})
-	sessions["password_wo"].has(t, "password_wo", map[string]any{"password": nil, "password_wo_version": 3.0})
-	created, _ := time.Parse(time.RFC3339, sessions["rotate_after"].text("created_at"))
-	sessions["rotate_after"].has(t, "rotate_after", map[string]any{"rotate_at": created.Add(720 * time.Hour).Format(time.RFC3339)})
-	if strings.Contains(w.read("terraform.tfstate"), "another password") {
-		t.Error("a write-only password is in the state")
-	}
-
-	adoptedLife(w, tokens, normalConfigurations, map[string]string{
-		"nothing":             `rotate_when_changed = { release = "1" }`,
-		"rotate_when_changed": `rotate_when_changed = { release = "2" }`,
-	})
-	sameTokens(t, "alive at the end", fake.Live(), bystander, tokens["revoke_on_destroy"])
+	acc.runLeaving(2,
+		resource.TestStep{ // a token belongs to an endpoint, which has to be known
+			Config: strings.Replace(acc.config(sessionBlock("this", ""), importBlock("this", "file:"+tokenFile(t, bystander, 0o600)),
+				"resource \"terraform_data\" \"later\" {\n  input = \"https://x.example\"\n}"), strconv.Quote(acc.fake.URL()), "terraform_data.later.output", 1),
+			ExpectError: regexp.MustCompile(`A provider argument is not known yet[^$]+endpoint\s+has\s+no\s+value\s+yet`),
+		},
+		resource.TestStep{
+			PreConfig:         func() { saw(t, acc.fake, 0, 0, 0) },
+			Config:            acc.config(sessionBlocks(normalConfigurations), imports),
+			ConfigPlanChecks:  preApply(expectActions(plancheck.ResourceActionUpdate, normalConfigurations, nil)...), // user, at least, comes from the configuration
+			ConfigStateChecks: checks,
+		},
+		acc.replaceOnChange(normalConfigurations, map[string]string{
+			"nothing":             `rotate_when_changed = { release = "1" }`,
+			"rotate_when_changed": `rotate_when_changed = { release = "2" }`,
+		}),
+	)
+	saw(t, acc.fake, 0, len(revoked), acc.fake.Count(flametest.OpCheck))
+	sameTokens(t, "revoked by destroy", endedTokens(acc.fake), revoked...)
+	sameTokens(t, "alive at the end", acc.fake.Live(), bystander, kept)
 }
 
-// The command import, and its warning of a file that others can read.
+// The command import, whose ID names a variable or a file relative to where
+// Terraform runs: it prints no token, warns of a file that others can read, and
+// each of its tokens is checked by the import and by the refresh.
 func TestImportCommand(t *testing.T) {
-	const warning = "Others can read the file with the token"
 	fake := newFake(t, flametest.Config{Version: 2})
-	w := newWorkspace(t, fake, sessionBlock("variable", "")+sessionBlock("absolute", "")+sessionBlock("relative", ""))
-	tokens := openElsewhere(t, fake, 3)
-	absolute := filepath.Join(t.TempDir(), "token")
+	w := newWorkspace(t, fake, sessionBlock("variable", "")+sessionBlock("file", ""))
+	tokens := openElsewhere(t, fake, 2)
 	w.setenv("A_TOKEN", tokens[0])
-	keepToken(w, absolute, tokens[1], 0o600)
-	keepToken(w, "token", tokens[2]+"\n", 0o644)
+	w.write("token", tokens[1]+"\n")
+	if err := os.Chmod(filepath.Join(w.terraform.Dir, "token"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 
-	before := time.Now()
-	for i, test := range []struct{ name, id string }{
-		{"variable", "env:A_TOKEN"}, {"absolute", "file:" + absolute}, {"relative", "file:token"},
-	} {
+	for i, test := range []struct{ name, id string }{{"variable", "env:A_TOKEN"}, {"file", "file:token"}} {
 		r := w.must("import", "-input=false", "flame_session."+test.name, test.id)
 		saw(t, fake, 0, 0, 2*(i+1))
-		if warns := strings.Contains(r.Text(), warning); warns != (test.name == "relative") {
+		if warns := strings.Contains(r.Text(), "Others can read the file with the token The access rights of token are 0644"); warns != (test.name == "file") {
 			t.Errorf("%s: a warning of the file's access rights: %v, in %v", test.name, warns, r)
-		} else if warns {
-			r.says(t, "The access rights of token are 0644", "chmod 600")
 		}
-		if strings.Contains(r.Stdout+r.Stderr, tokens[i]) {
-			t.Errorf("%s: the token is printed", test.name)
-		}
-		session := w.sessions()[test.name]
-		session.has(t, test.name, map[string]any{
+		r.doesNotSay(t, "the token", tokens[i])
+		w.sessions()[test.name].has(t, test.name, map[string]any{
 			"auth_token": tokens[i], "id": flame.NewToken(tokens[i]).SessionID(), "endpoint": fake.URL(), "revoke_on_destroy": true, "rotate_at": nil,
 		})
-		session.startedBetween(t, test.name, before, time.Now())
 	}
 
 	w.apply() // takes over the user
-	saw(t, fake, 0, 0, 9)
+	saw(t, fake, 0, 0, 6)
 	w.agrees()
 	w.quiet()
 	fake.Reset()
 	w.destroy()
-	saw(t, fake, 0, 3, 3)
+	saw(t, fake, 0, 2, 2)
 	sameTokens(t, "revoked by destroy", endedTokens(fake), tokens...)
 }
 
@@ -317,79 +321,70 @@ func TestImportGeneratesConfiguration(t *testing.T) {
 	if !strings.Contains(generated, `resource "flame_session" "this"`) || strings.Contains(generated, token) {
 		t.Errorf("no configuration was written, or it holds the token, %d bytes", len(generated))
 	}
-	w.apply()
+	fake.Reset()
+	w.must("plan", "-input=false", "-out=plan")
+	w.must("apply", "plan")
+	saw(t, fake, 0, 0, 2) // the plan's: of the import, and of the refresh
 	w.agrees()
 	w.quiet()
 	w.destroy()
-	if posts := fake.Count(flametest.OpOpen); posts != 0 {
-		t.Errorf("%d POSTs", posts)
-	}
+	saw(t, fake, 0, 1, 4)
 	sameTokens(t, "revoked by destroy", endedTokens(fake), token)
 }
 
-// problems gives the errors of a run with -json, as they are before Terraform
-// frames them: summary and detail.
-func (r result) problems(t *testing.T) []string {
+// importOf imports over a provider of its own with these arguments besides the
+// fake's, and reads what it imported as the refresh does. It returns all
+// diagnostics as text.
+func importOf(t *testing.T, fake *flametest.Server, id string, arguments map[string]tftypes.Value) (heldSession, string) {
 	t.Helper()
-	var found []string
-	for lines := bufio.NewScanner(strings.NewReader(r.Stdout)); lines.Scan(); {
-		var line struct {
-			Diagnostic *struct{ Severity, Summary, Detail string }
-		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			t.Fatalf("no JSON: %v", err)
-		}
-		if d := line.Diagnostic; d != nil && d.Severity == "error" {
-			found = append(found, d.Summary+"\n"+d.Detail)
-		}
+	all := flameArguments(fake)
+	maps.Copy(all, arguments)
+	run, err := newProtocolRun(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return found
+	imported, err := run.importFrom(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if imported.token == "" {
+		return imported, diagnosticsText(imported.diags)
+	}
+	read, err := run.read(t.Context(), imported)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read, diagnosticsText(append(imported.diags, read.diags...))
 }
 
-// wantProblems fails the test where not each error begins with one of the texts.
-func wantProblems(t *testing.T, problems, want []string) {
-	t.Helper()
-	for _, text := range want {
-		at := slices.IndexFunc(problems, func(problem string) bool { return strings.HasPrefix(problem, text) })
-		if at < 0 {
-			t.Errorf("%q is missing from %q", text, problems)
-			continue
-		}
-		problems = slices.Delete(problems, at, at+1)
-	}
-	if len(problems) != 0 {
-		t.Errorf("more errors: %q", problems)
-	}
-}
-
-// What is no token, or no place to read one from, is refused before any
-// request, and an ID that may be a token is not repeated.
+// Values that are no token, and IDs that name no place of one, are refused before
+// any request. An ID that may be a token is not repeated.
 func TestImportRefusesIDs(t *testing.T) {
 	const (
-		noPlace  = "The import ID does not say where the token is"
+		noPlace = "The import ID does not say where the token is\nThe import ID of a flame_session is env:NAME, for a token in the environment variable NAME, or file:PATH, " +
+			"for one in a file. A token itself is refused, because Terraform prints import IDs. If you gave one just now, revoke it"
 		unset    = "The environment variable to import from is not set\n"
 		noFile   = "The file to import from cannot be read\n"
 		noToken  = "The imported value is not a token\nThe value of %s cannot be a token: "
 		sureFile = "Write the token to"
 	)
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "")
 	token := openElsewhere(t, fake, 1)[0]
-	w.setenv("EMPTY", "")
-	w.setenv("BLANK", "  \n")
-	w.setenv("SPACE", token+" "+token)
-	w.setenv("CONTROL", token+"\a"+token)
-	w.setenv("UNICODE", token+"é")
-	w.setenv("HEADER", `"`+token+`"`)
-	keepToken(w, "empty", "", 0o600)
-	keepToken(w, "lines", token+"\n"+token+"\n", 0o600)
-	keepToken(w, "nul", token+"\x00", 0o600)
-	if err := os.Mkdir(filepath.Join(w.terraform.Dir, "folder"), 0o700); err != nil {
+	for name, value := range map[string]string{
+		"EMPTY": "", "BLANK": "  \n", "SPACE": token + " " + token, "CONTROL": token + "\a" + token, "UNICODE": token + "é", "HEADER": `"` + token + `"`,
+	} {
+		t.Setenv(name, value)
+	}
+	t.Chdir(t.TempDir())
+	for name, content := range map[string]string{"empty": "", "lines": token + "\n" + token + "\n", "nul": token + "\x00"} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir("folder", 0o700); err != nil {
 		t.Fatal(err)
 	}
-
-	blocks, want, i := "", []string{}, 0
-	for id, text := range map[string]string{
+	for id, want := range map[string]string{
 		token:              noPlace,
 		"token:" + token:   noPlace,
 		"ENV:" + token:     noPlace,
@@ -412,98 +407,77 @@ func TestImportRefusesIDs(t *testing.T) {
 		"file:lines":       fmt.Sprintf(noToken, "file:lines") + "it holds a control character",
 		"file:nul":         fmt.Sprintf(noToken, "file:nul") + "it holds a control character",
 	} {
-		i++
-		name := fmt.Sprintf("number%d", i)
-		blocks += sessionBlock(name, "") + importBlock(name, id)
-		want = append(want, text)
+		imported, text := importOf(t, fake, id, nil)
+		if imported.token != "" || len(imported.diags) != 1 || !strings.HasPrefix(text, "ERROR: "+want) {
+			t.Errorf("%s: want only the error %q, got %q", id, want, text)
+		}
+		if strings.Contains(text, token) {
+			t.Errorf("%s: the token is repeated", id)
+		}
 	}
-	w.write("imports.tf", blocks)
-
-	r := w.run("apply", "-auto-approve", "-input=false", "-json")
-	if r.ExitCode != 1 {
-		t.Errorf("want exit code 1, got %v", r)
-	}
-	problems := r.problems(t)
-	if strings.Contains(strings.Join(problems, ""), token) {
-		t.Error("the token is repeated")
-	}
-	wantProblems(t, problems, want)
 	saw(t, fake, 0, 0, 0)
-	if len(w.sessions()) != 0 {
-		t.Error("something is in the state")
-	}
-
-	// The command too.
-	w.write("imports.tf", sessionBlock("this", ""))
-	w.fails([]string{noPlace, "env:NAME", "file:PATH", "revoke it"}, "import", "-input=false", "flame_session.this", token)
-	saw(t, fake, 0, 0, 0)
-	if len(w.sessions()) != 0 {
-		t.Error("something is in the state")
-	}
 }
 
-// An import verifies the token, unless told not to.
+// An import checks the token, unless told not to, and then so does the refresh.
 func TestImportVerifies(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, sessionBlock("this", "")+sessionBlock("forbidden", ""))
-	w.write("provider.tf", providerBlock("max_retries = 0"))
-	tokens := openElsewhere(t, fake, 3)
-	w.setenv("A_TOKEN", tokens[0])
-	w.setenv("A_DEAD_TOKEN", tokens[1])
-	w.setenv("A_USERS_TOKEN", tokens[2])
+	tokens := openElsewhere(t, fake, 2)
 	fake.Revoke(tokens[1])
 	address := strings.TrimPrefix(fake.URL(), "http://")
-	refused := func(texts []string, id string) {
-		t.Helper()
-		r := w.fails(texts, "import", "-input=false", "flame_session.this", id)
-		if strings.Contains(r.Stdout+r.Stderr, tokens[0]) || strings.Contains(r.Stdout+r.Stderr, tokens[1]) {
-			t.Error("the token is printed")
-		}
-		saw(t, fake, 0, 0, 1)
-		if len(w.sessions()) != 0 {
-			t.Error("something is in the state")
-		}
-		fake.Reset()
+	unverified := map[string]tftypes.Value{"verify_sessions": tftypes.NewValue(tftypes.Bool, false)}
+	for name, test := range map[string]struct {
+		token     string
+		fault     *flametest.Fault
+		arguments map[string]tftypes.Value
+		checks    int
+		errors    []string // nil: it is imported
+	}{
+		"alive": {tokens[0], nil, nil, 2, nil},
+		"dead": {tokens[1], nil, nil, 1, []string{
+			"ERROR: The token to import does not work\n", "Flame at " + fake.URL() + " answered 401", flame.NewToken(tokens[1]).SessionID(), "have Terraform open a new session",
+		}},
+		"server error": {tokens[0], &flametest.Fault{Status: 500, Echo: true}, nil, 1, []string{
+			"ERROR: The token to import could not be verified\n", "GET " + address + "/organizations failed: Flame answered 500 (server error)", "set verify_sessions = false",
+		}},
+		"other path":           {tokens[0], &flametest.Fault{Status: 404}, nil, 1, []string{"ERROR: The token to import could not be verified\n", "404 (not found)", "lack a part of its path"}},
+		"not an administrator": {tokens[0], &flametest.Fault{Status: 403}, nil, 2, nil},
+		"told not to":          {tokens[0], &flametest.Fault{Status: 500}, unverified, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake.Reset()
+			fake.Always(flametest.OpCheck, test.fault)
+			arguments := map[string]tftypes.Value{"max_retries": tftypes.NewValue(tftypes.Number, 0)}
+			maps.Copy(arguments, test.arguments)
+			imported, text := importOf(t, fake, "file:"+tokenFile(t, test.token, 0o600), arguments)
+			saw(t, fake, 0, 0, test.checks)
+			if test.errors == nil && (imported.token != test.token || text != "") || test.errors != nil && (imported.token != "" || len(imported.diags) != 1) {
+				t.Errorf("imported: %v; diagnostics: %s", imported.token != "", text)
+			}
+			for _, want := range test.errors {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q is not in %q", want, text)
+				}
+			}
+			if strings.Contains(text, test.token) {
+				t.Error("the token is repeated")
+			}
+		})
 	}
-
-	refused([]string{"The token to import does not work", "Flame at " + fake.URL() + " answered 401", flame.NewToken(tokens[1]).SessionID(), "have Terraform open a new session"}, "env:A_DEAD_TOKEN")
-	fake.Always(flametest.OpCheck, &flametest.Fault{Status: 500, Echo: true})
-	refused([]string{"The token to import could not be verified", "GET " + address + "/organizations failed: Flame answered 500 (server error)", "set verify_sessions = false"}, "env:A_TOKEN")
-	fake.Always(flametest.OpCheck, &flametest.Fault{Status: 404})
-	refused([]string{"The token to import could not be verified", "404 (not found)", "lack a part of its path"}, "env:A_TOKEN")
-
-	fake.Always(flametest.OpCheck, &flametest.Fault{Status: 403}) // alive, although not an administrator's
-	w.must("import", "-input=false", "flame_session.forbidden", "env:A_USERS_TOKEN")
-	saw(t, fake, 0, 0, 2)
-
-	fake.Reset()
-	fake.Always(flametest.OpCheck, &flametest.Fault{Status: 500})
-	w.write("provider.tf", providerBlock("verify_sessions = false"))
-	w.must("import", "-input=false", "flame_session.this", "env:A_TOKEN")
-	w.apply()
-	w.quiet()
-	saw(t, fake, 0, 0, 0)
-	w.agrees()
-	w.destroy()
-	saw(t, fake, 0, 2, 0)
 }
 
-// A token belongs to an endpoint, which has to be known.
-func TestImportNeedsEndpoint(t *testing.T) {
+// An import warns of a file that others can read.
+func TestImportWarnsOfReadableFile(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, sessionBlock("this", "")+importBlock("this", "env:A_TOKEN")+`
-resource "terraform_data" "endpoint" {
-  input = `+hclString(fake.URL())+`
-}
-
-provider "flame" {
-  endpoint = terraform_data.endpoint.output
-}
-`)
-	w.setenv("A_TOKEN", openElsewhere(t, fake, 1)[0])
-	w.fails([]string{"A provider argument is not known yet", "endpoint has no value yet"}, "apply", "-auto-approve", "-input=false")
-	saw(t, fake, 0, 0, 0)
-	if len(w.sessions()) != 0 {
-		t.Error("something is in the state")
+	token := openElsewhere(t, fake, 1)[0]
+	for mode, warns := range map[os.FileMode]bool{0o600: false, 0o711: false, 0o640: true, 0o604: true, 0o644: true} {
+		path := tokenFile(t, token, mode)
+		imported, text := importOf(t, fake, "file:"+path, nil)
+		want := ""
+		if warns {
+			want = fmt.Sprintf("WARNING: Others can read the file with the token\nThe access rights of %s are %04o, so other users of this machine can read the token. Use chmod 600, or remove the file now.\n", path, mode)
+		}
+		if imported.token != token || text != want {
+			t.Errorf("%04o: want %q, got %q", mode, want, text)
+		}
 	}
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -10,9 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
@@ -28,63 +33,60 @@ const (
 )
 
 // A storedSource is a resource of another provider in a state file.
-type storedSource struct{ Type, Name, Provider string }
-
-// newMoveWorkspace makes a workspace whose state is that of a file in testdata,
-// and whose configuration moves all of its resources to sessions of the same
-// names. replace gives what stands for each of storedToken, storedUser and so
-// on, by name.
-func newMoveWorkspace(t *testing.T, fake *flametest.Server, file string, replace func(name string) *strings.Replacer) (*workspace, []storedSource) {
-	t.Helper()
-	w := newWorkspace(t, fake, "")
-	content, err := os.ReadFile(filepath.Join("testdata", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var state map[string]any
-	var resources struct{ Resources []json.RawMessage }
-	if err := json.Unmarshal(content, &resources); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(content, &state); err != nil {
-		t.Fatal(err)
-	}
-	sources := make([]storedSource, len(resources.Resources))
-	moved := ""
-	for i, resource := range resources.Resources {
-		source := &sources[i]
-		if err := json.Unmarshal(resource, source); err != nil {
-			t.Fatal(err)
-		}
-		resources.Resources[i] = json.RawMessage(replace(source.Name).Replace(string(resource)))
-		source.Provider = strings.TrimSuffix(strings.TrimPrefix(source.Provider, `provider["`), `"]`)
-		moved += fmt.Sprintf("moved {\n  from = %s.%s\n  to   = flame_session.%s\n}\n", source.Type, source.Name, source.Name)
-	}
-	state["resources"] = resources.Resources
-	if content, err = json.MarshalIndent(state, "", "  "); err != nil {
-		t.Fatal(err)
-	}
-	w.write("terraform.tfstate", string(content))
-	w.write("moved.tf", moved)
-	pretendProviders(w, sources)
-	return w, sources
+type storedSource struct {
+	Type, Name, Provider string
+	Instances            []struct{ Attributes json.RawMessage }
+	json                 string // all of it
 }
 
-// pretendProviders has Terraform find the providers of the sources: it wants
-// to know where they are, although a move starts only the provider that is
-// moved to. A copy of ours stands in for them.
-func pretendProviders(w *workspace, sources []storedSource) {
+// address returns the provider's address: the state has provider["…"] around it.
+func (s storedSource) address() string {
+	return strings.TrimSuffix(strings.TrimPrefix(s.Provider, `provider["`), `"]`)
+}
+
+// storedSources returns the resources in a state of testdata, by name.
+func storedSources(t *testing.T, file string) map[string]storedSource {
+	t.Helper()
+	var state struct{ Resources []json.RawMessage }
+	content, err := os.ReadFile(filepath.Join("testdata", file))
+	if err == nil {
+		err = json.Unmarshal(content, &state)
+	}
+	if err != nil || len(state.Resources) == 0 {
+		t.Fatalf("no resources in %s: %v", file, err)
+	}
+	sources := map[string]storedSource{}
+	for _, resource := range state.Resources {
+		source := storedSource{json: string(resource)}
+		if err := json.Unmarshal(resource, &source); err != nil {
+			t.Fatal(err)
+		}
+		sources[source.Name] = source
+	}
+	return sources
+}
+
+// store gives the workspace a state with these resources. Terraform wants to find
+// their providers, although a move starts only the provider that is moved to: a copy
+// of ours stands in for them.
+func (w *workspace) store(sources ...storedSource) {
 	w.t.Helper()
 	binaries := map[string]string{"flameanalytics/flame": providerBinary(w.t)}
+	var resources []string
 	for _, source := range sources {
-		host, name, _ := strings.Cut(source.Provider, "/")
-		if strings.HasPrefix(name, "builtin/") {
-			continue
+		resources = append(resources, source.json)
+		host, name, _ := strings.Cut(source.address(), "/")
+		if !strings.HasPrefix(name, "builtin/") {
+			binaries[host+"/"+name] = providerBinary(w.t)
+			binaries[name] = providerBinary(w.t) // OpenTofu translates addresses to its own registry
 		}
-		binaries[host+"/"+name] = providerBinary(w.t)
-		binaries[name] = providerBinary(w.t) // OpenTofu translates addresses to its own registry
 	}
 	w.override(binaries)
+	w.write("terraform.tfstate", `{"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "c80e8069-54ed-127a-f98a-7ea52772a72b", "resources": [`+strings.Join(resources, ",")+`]}`)
+}
+
+func movedBlock(from, name string) string {
+	return fmt.Sprintf("moved {\n  from = %s.%s\n  to   = flame_session.%[2]s\n}\n", from, name)
 }
 
 func providerBlock(arguments string) string { return "provider \"flame\" {\n  " + arguments + "\n}\n" }
@@ -105,7 +107,7 @@ func TestMove(t *testing.T) {
 		"operation_opentofu":  {"revoke_on_destroy", ada},
 		"resource_v0":         {"all", ada},
 		"resource_v2":         {"password", ada},
-		"object_v2":           {"password_wo", ada},
+		"object_v2":           {"timeouts", ada},
 		"object_v2_refreshed": {"nothing", ada},
 		"object_v3":           {"rotate_when_changed", ada},
 		"object_v3_refreshed": {"user", ada},
@@ -117,27 +119,24 @@ func TestMove(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	opened := openElsewhere(t, fake, len(tests)+1)
 	bystander := opened[len(tests)]
-	tokens, configurations := map[string]string{}, map[string]string{}
-	for i, name := range slices.Sorted(maps.Keys(tests)) {
-		tokens[name], configurations[name] = opened[i], normalConfigurations[tests[name].configuration]
-	}
-	w, sources := newMoveWorkspace(t, fake, "moves.tfstate", func(name string) *strings.Replacer {
-		otherSpelling := strings.Replace(fake.URL(), "http://", "HTTP://", 1) + "/"
-		return strings.NewReplacer(storedToken, tokens[name], storedUser, flametest.User, storedEndpoint, otherSpelling)
-	})
+	otherSpelling := strings.Replace(fake.URL(), "http://", "HTTP://", 1) + "/"
+	tokens, configurations, moved := map[string]string{}, map[string]string{}, ""
+	sources := storedSources(t, "moves.tfstate")
 	if len(sources) != len(tests) {
 		t.Fatalf("%d sources, %d tests", len(sources), len(tests))
 	}
-	configure(w, configurations)
-	w.write("provider.tf", providerBlock("verify_sessions = false"))
-
-	before := time.Now()
-	actions := plannedActions(w)
-	for name := range tests {
-		if action := actions[name]; action != "update" && action != "no-op" {
-			t.Errorf("%s: the plan of the move is to %q", name, action)
-		}
+	for name, source := range sources {
+		tokens[name], configurations[name] = opened[len(tokens)], normalConfigurations[tests[name].configuration]
+		source.json = strings.NewReplacer(storedToken, tokens[name], storedUser, flametest.User, storedEndpoint, otherSpelling).Replace(source.json)
+		sources[name] = source
+		moved += movedBlock(source.Type, name)
 	}
+	w := newWorkspace(t, fake, moved)
+	w.store(slices.Collect(maps.Values(sources))...)
+	configure(w, configurations)
+
+	// Without a refresh, it is the plan that fills in the endpoint.
+	w.must("plan", "-input=false", "-refresh=false", "-out=plan").says(t, "Plan: 0 to add, ", " to change, 0 to destroy.")
 	w.must("apply", "plan")
 	saw(t, fake, 0, 0, 0)
 	sessions := w.sessions()
@@ -147,132 +146,116 @@ func TestMove(t *testing.T) {
 			"user_id": test.answered[0], "email": test.answered[1], "full_name": test.answered[2],
 			"revoke_on_destroy": test.configuration != "revoke_on_destroy",
 		})
-		sessions[name].startedBetween(t, name, before, time.Now())
 	}
 	if strings.Contains(w.read("terraform.tfstate"), storedPassword) {
 		t.Error("the source's password is in the state")
 	}
 
-	w.write("provider.tf", "")
-	adoptedLife(w, tokens, configurations, map[string]string{
-		"operation_v0":        `rotate_when_changed = { release = "2" }`,
-		"object_v2_refreshed": `rotate_when_changed = { release = "1" }`,
-	})
-	sameTokens(t, "alive at the end", fake.Live(), bystander, tokens["operation_opentofu"])
+	w.quiet()
+	saw(t, fake, 0, 0, len(tokens))
+	fake.Reset()
+	w.destroy("-refresh=false")
+	kept := tokens["operation_opentofu"] // revoke_on_destroy = false
+	delete(tokens, "operation_opentofu")
+	saw(t, fake, 0, len(tokens), 0)
+	sameTokens(t, "revoked by destroy", endedTokens(fake), slices.Collect(maps.Values(tokens))...)
+	sameTokens(t, "alive at the end", fake.Live(), bystander, kept)
+	if left := w.sessions(); len(left) != 0 {
+		t.Errorf("%d sessions are left in the state", len(left))
+	}
 }
 
-// A session keeps to the user and the endpoint that its source knows: where the
-// configuration has others, it is replaced, and its token goes nowhere but to
-// its own endpoint.
-func TestMoveToOtherUserOrEndpoint(t *testing.T) {
-	needs(t, movesAcrossTypes)
-	fake, elsewhere := newFake(t, flametest.Config{}), newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, sessionBlock("user", `user = "grace@example.com"`)+sessionBlock("endpoint", ""))
-	tokens := map[*flametest.Server]string{}
-	var resources []string
-	for name, server := range map[string]*flametest.Server{"user": fake, "endpoint": elsewhere} {
-		tokens[server] = openElsewhere(t, server, 1)[0]
-		resources = append(resources, fmt.Sprintf(`{"mode": "managed", "type": "null_resource", "name": %q, "provider": "provider[\"registry.terraform.io/hashicorp/null\"]",
-			"instances": [{"schema_version": 0, "attributes": {"id": "5577006791947779410", "triggers": {"auth_token": %q, "endpoint": %q, "user": %q}}}]}`,
-			name, tokens[server], server.URL(), flametest.User))
-		w.write(name+".tf", fmt.Sprintf("moved {\n  from = null_resource.%s\n  to   = flame_session.%[1]s\n}\n", name))
-	}
-	w.write("terraform.tfstate", `{"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": "c80e8069-54ed-127a-f98a-7ea52772a72b", "resources": [`+strings.Join(resources, ",")+`]}`)
-	pretendProviders(w, []storedSource{{Provider: "registry.terraform.io/hashicorp/null"}})
-
-	w.apply().says(t, "2 added, 0 changed, 2 destroyed")
-	saw(t, fake, 2, 1, 1)
-	saw(t, elsewhere, 0, 1, 1)
-	for server, token := range tokens {
-		sameTokens(t, "revoked", endedTokens(server), token)
-	}
-	w.agrees()
+// A session keeps to the user that its source knows. If the configuration has
+// another, the session is replaced.
+func TestAccSession_moveToOtherUser(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{}, movesAcrossTypes)
+	token := openElsewhere(t, acc.fake, 1)[0]
+	acc.run(
+		resource.TestStep{Config: acc.config(fmt.Sprintf("resource \"terraform_data\" \"this\" {\n  triggers_replace = { auth_token = %q, user = %q }\n}\n", token, flametest.User))},
+		resource.TestStep{
+			Config: acc.config(sessionBlock("this", `user = "grace@example.com"`), movedBlock("terraform_data", "this")),
+			ConfigPlanChecks: preApply(
+				plancheck.ExpectResourceAction(this, plancheck.ResourceActionDestroyBeforeCreate), expectReplacedBecause(this, "user"),
+			),
+			PostApplyFunc: func() { sameTokens(t, "revoked", endedTokens(acc.fake), token) },
+		},
+	)
 }
 
-// What holds no token stays where it is, and the state file as it is.
+// What holds no token is not moved. Each state is one that a real provider has
+// written.
 func TestMoveWithoutToken(t *testing.T) {
-	needs(t, movesAcrossTypes)
-	const noToken, notOurs = "No Flame token in the state to move from\nThe state of the %s holds no auth_token", "Unable to Move Resource State\n"
 	fake := newFake(t, flametest.Config{})
-	w, sources := newMoveWorkspace(t, fake, "moves-without-token.tfstate", func(string) *strings.Replacer { return strings.NewReplacer() })
-	configurations := map[string]string{}
-	var want []string
-	for _, source := range sources {
-		configurations[source.Name] = ""
-		text := fmt.Sprintf(noToken, source.Type)
-		if source.Name == "stranger" {
-			text = notOurs
+	run, err := newProtocolRun(t.Context(), flameArguments(fake))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, source := range storedSources(t, "moves-without-token.tfstate") {
+		moved, err := run.MoveResourceState(t.Context(), &tfprotov6.MoveResourceStateRequest{
+			SourceProviderAddress: source.address(), SourceTypeName: source.Type, SourceState: &tfprotov6.RawState{JSON: source.Instances[0].Attributes}, TargetTypeName: sessionType,
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		want = append(want, text)
-	}
-	configure(w, configurations)
-	before := w.read("terraform.tfstate")
-
-	r := w.run("apply", "-auto-approve", "-input=false", "-json")
-	if r.ExitCode != 1 {
-		t.Errorf("want exit code 1, got %v", r)
-	}
-	wantProblems(t, r.problems(t), want)
-	if w.read("terraform.tfstate") != before {
-		t.Error("the state has changed")
+		want := fmt.Sprintf("ERROR: No Flame token in the state to move from\nThe state of the %s holds no auth_token", source.Type)
+		if name == "stranger" {
+			want = "ERROR: Unable to Move Resource State\n"
+		}
+		if text := diagnosticsText(moved.Diagnostics); len(moved.Diagnostics) != 1 || !strings.HasPrefix(text, want) || moved.TargetState != nil {
+			t.Errorf("%s: want only the error %q, got %q", name, want, text)
+		}
 	}
 	saw(t, fake, 0, 0, 0)
 }
 
 // terraform_data is built in: this is the whole of a move, as a user makes it.
-func TestMoveFromTerraformData(t *testing.T) {
-	needs(t, movesAcrossTypes)
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "")
+func TestAccSession_move(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{}, movesAcrossTypes)
 	values := map[string]string{
 		"text":     "  input = %q\n",
 		"object":   "  input = { auth_token = %q, id = 12345678901234567890, email = \"a@b.c\", user = \"" + flametest.User + "\" }\n",
 		"json":     "  input = jsonencode({ auth_token = %q, id = 7, full_name = \"Ada B\" })\n",
-		"secret":   "  input = sensitive({ auth_token = %q, endpoint = \"" + fake.URL() + "\" })\n",
+		"secret":   "  input = sensitive({ auth_token = %q, endpoint = \"" + acc.fake.URL() + "\" })\n",
 		"triggers": "  triggers_replace = { auth_token = %q, user = \"" + flametest.User + "\" }\n",
-		"store":    "  store {\n    input = { auth_token = %q, id = \"7\" }\n    version = 1\n  }\n",
-		"bare":     "  store {\n    input = %q\n    version = 1\n  }\n",
 	}
-	if !hasStore(w) {
-		t.Log("this command's terraform_data has no block store (Terraform 1.16 has): moved without")
-		delete(values, "store")
-		delete(values, "bare")
+	want := map[string]map[string]any{
+		"object": {"user_id": "12345678901234567890", "email": "a@b.c", "full_name": nil},
+		"json":   {"user_id": "7", "email": nil, "full_name": "Ada B"},
 	}
-	tokens, configurations := map[string]string{}, map[string]string{}
-	opened := openElsewhere(t, fake, len(values))
-	data, moved := "", ""
+	if command, err := commandVersion(); err != nil {
+		t.Fatal(err)
+	} else if command.product == "Terraform" && command.minor >= 16 {
+		values["store"] = "  store {\n    input = { auth_token = %q, id = \"7\" }\n    version = 1\n  }\n"
+		values["bare"] = "  store {\n    input = %q\n    version = 1\n  }\n"
+		want["store"] = map[string]any{"user_id": "7"}
+	}
+	opened := openElsewhere(t, acc.fake, len(values))
+	configurations := map[string]string{}
+	data, moved, checks := "", "", []statecheck.StateCheck{acc.expectRequests()}
 	for i, name := range slices.Sorted(maps.Keys(values)) {
-		tokens[name], configurations[name] = opened[i], normalConfigurations["rotate_when_changed"]
+		configurations[name] = normalConfigurations["rotate_when_changed"]
 		data += fmt.Sprintf("resource \"terraform_data\" %q {\n%s}\n", name, fmt.Sprintf(values[name], opened[i]))
-		moved += fmt.Sprintf("moved {\n  from = terraform_data.%s\n  to   = flame_session.%[1]s\n}\n", name)
+		moved += movedBlock("terraform_data", name)
+		checks = append(checks, expectSession(name, map[string]any{
+			"auth_token": opened[i], "id": flame.NewToken(opened[i]).SessionID(), "user": flametest.User, "endpoint": acc.fake.URL(), "created_at": "2026-02-27T10:30:00Z",
+		})...)
+		checks = append(checks, expectSession(name, want[name])...)
 	}
-	w.write("sessions.tf", data)
-	w.apply()
-
-	configure(w, configurations)
-	w.write("moved.tf", moved)
-	// Without a refresh, it is the plan that fills in the endpoint.
-	w.apply("-refresh=false").says(t, fmt.Sprintf("0 added, %d changed, 0 destroyed", len(tokens)))
-	saw(t, fake, 0, 0, 0)
-	sessions := w.sessions()
-	for name, token := range tokens {
-		sessions[name].has(t, name, map[string]any{
-			"auth_token": token, "id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": fake.URL(),
-		})
-	}
-	sessions["object"].has(t, "object", map[string]any{"user_id": "12345678901234567890", "email": "a@b.c", "full_name": nil})
-	sessions["json"].has(t, "json", map[string]any{"user_id": "7", "email": nil, "full_name": "Ada B"})
-	if store, ok := sessions["store"]; ok {
-		store.has(t, "store", map[string]any{"user_id": "7"})
-	}
-	adoptedLife(w, tokens, configurations, map[string]string{"text": `rotate_when_changed = { release = "2" }`})
-}
-
-// hasStore reports whether terraform_data has the block store.
-func hasStore(w *workspace) bool {
-	var major, minor int
-	_, err := fmt.Sscanf(w.must("version").Stdout, "Terraform v%d.%d", &major, &minor)
-	return err == nil && (major > 1 || minor >= 16)
+	configurations["json"], configurations["secret"] = normalConfigurations["nothing"], normalConfigurations["rotate_after"]
+	acc.run(
+		resource.TestStep{Config: acc.config(data)},
+		resource.TestStep{
+			Config:            acc.config(sessionBlocks(configurations), moved),
+			ConfigPlanChecks:  preApply(expectActions(plancheck.ResourceActionUpdate, configurations, nil)...),
+			ConfigStateChecks: checks,
+		},
+		acc.replaceOnChange(configurations, map[string]string{
+			"text": `rotate_when_changed = { release = "2" }`,
+			"json": `rotate_when_changed = { release = "1" }`,
+		}),
+	)
+	saw(t, acc.fake, 0, len(opened), acc.fake.Count(flametest.OpCheck))
+	sameTokens(t, "revoked by destroy", endedTokens(acc.fake), opened...)
 }
 
 func TestFindMoveSource(t *testing.T) {
@@ -316,50 +299,60 @@ func TestMoveSourceFind(t *testing.T) {
 	for name, test := range map[string]struct {
 		resource, state string
 		want            sessionModel
+		endpoint        string // as it stands in the state
 	}{
 		"the sensitive output comes first": {
 			"restful_operation", `{"output": {"value": {"auth_token": "a"}, "type": "dynamic"}, "sensitive_output": {"value": {"auth_token": "b"}, "type": "dynamic"}}`,
 			sessionModel{AuthToken: types.StringValue("b")},
+			"",
 		},
 		"what create answered comes first": {
 			"restapi_object", `{"api_data": {"auth_token": "a"}, "create_response": "{\"auth_token\": \"b\"}"}`,
 			sessionModel{AuthToken: types.StringValue("b")},
+			"",
 		},
 		"a number's digits": {
 			"restapi_object", `{"create_response": "{\"auth_token\": \"a\", \"id\": 123456789012345678901}"}`,
 			sessionModel{AuthToken: types.StringValue("a"), UserID: types.StringValue("123456789012345678901")},
+			"",
 		},
 		"null as restapi writes it": {
 			"restapi_object", `{"api_data": {"auth_token": "a", "email": "<nil>", "full_name": "<nil>", "id": "7"}}`,
 			sessionModel{AuthToken: types.StringValue("a"), UserID: types.StringValue("7")},
+			"",
 		},
-		"no token as restapi writes it": {"restapi_object", `{"api_data": {"auth_token": "<nil>"}}`, sessionModel{}},
+		"no token as restapi writes it": {"restapi_object", `{"api_data": {"auth_token": "<nil>"}}`, sessionModel{}, ""},
 		"a UUID": {
 			"restful_operation", `{"output": "{\"auth_token\": \"a\", \"id\": \"8d6f9a4e-0000-4000-8000-000000000000\"}", "body": "{\"user\": \"ada\"}"}`,
 			sessionModel{AuthToken: types.StringValue("a"), UserID: types.StringValue("8d6f9a4e-0000-4000-8000-000000000000"), User: types.StringValue("ada")},
+			"",
 		},
-		"a value that is not text": {"restful_operation", `{"output": {"value": {"auth_token": 7.5e300}, "type": "dynamic"}, "body": 1}`, sessionModel{AuthToken: types.StringValue("7.5e300")}},
+		"a value that is not text": {"restful_operation", `{"output": {"value": {"auth_token": 7.5e300}, "type": "dynamic"}, "body": 1}`, sessionModel{AuthToken: types.StringValue("7.5e300")}, ""},
 		"text is a token for terraform_data": {
 			"terraform_data", `{"input": {"value": "a", "type": "string"}, "output": {"value": "a", "type": "string"}}`,
 			sessionModel{AuthToken: types.StringValue("a")},
+			"",
 		},
 		"a store with all of it": {
 			"terraform_data", `{"store": {"sensitive_output": {"value": {"auth_token": "a", "user": "ada", "endpoint": "https://FLAME.example/v2/"}, "type": "dynamic"}, "version": null}}`,
-			sessionModel{AuthToken: types.StringValue("a"), User: types.StringValue("ada"), Endpoint: types.StringValue("https://flame.example/v2")},
+			sessionModel{AuthToken: types.StringValue("a"), User: types.StringValue("ada")},
+			"https://FLAME.example/v2/",
 		},
-		"text is no token elsewhere":       {"restful_operation", `{"output": {"value": "a", "type": "string"}}`, sessionModel{}},
-		"text in triggers_replace is none": {"terraform_data", `{"triggers_replace": {"value": "a", "type": "string"}}`, sessionModel{}},
-		"other types":                      {"terraform_data", `{"input": {"value": ["a"], "type": ["list", "string"]}, "output": {"value": true, "type": "bool"}, "store": null}`, sessionModel{}},
+		"text is no token elsewhere":       {"restful_operation", `{"output": {"value": "a", "type": "string"}}`, sessionModel{}, ""},
+		"text in triggers_replace is none": {"terraform_data", `{"triggers_replace": {"value": "a", "type": "string"}}`, sessionModel{}, ""},
+		"other types":                      {"terraform_data", `{"input": {"value": ["a"], "type": ["list", "string"]}, "output": {"value": true, "type": "bool"}, "store": null}`, sessionModel{}, ""},
 		"an endpoint that is none": {
 			"null_resource", `{"triggers": {"auth_token": "a", "endpoint": "example.com", "user": "ada"}}`,
 			sessionModel{AuthToken: types.StringValue("a"), User: types.StringValue("ada")},
+			"example.com",
 		},
 		"members called value and type": {
 			"null_resource", `{"triggers": {"auth_token": "a", "value": "b", "type": "c"}}`,
 			sessionModel{AuthToken: types.StringValue("a")},
+			"",
 		},
-		"a token that no header can carry": {"null_resource", `{"triggers": {"auth_token": "a\r\nX: b"}}`, sessionModel{}},
-		"nothing":                          {"null_resource", `{}`, sessionModel{}},
+		"a token that no header can carry": {"null_resource", `{"triggers": {"auth_token": "a\r\nX: b"}}`, sessionModel{}, ""},
+		"nothing":                          {"null_resource", `{}`, sessionModel{}, ""},
 	} {
 		var attributes map[string]any
 		decoder := json.NewDecoder(strings.NewReader(test.state))
@@ -368,34 +361,25 @@ func TestMoveSourceFind(t *testing.T) {
 			t.Fatal(err)
 		}
 		source := moveSources[slices.IndexFunc(moveSources, func(s moveSource) bool { return s.resource == test.resource })]
-		got, _, found := source.find(attributes)
-		if found == test.want.AuthToken.IsNull() || !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: got %v, %v", name, found, got)
+		got, endpoint, found := source.find(attributes)
+		if found == test.want.AuthToken.IsNull() || !reflect.DeepEqual(got, test.want) || endpoint != test.endpoint {
+			t.Errorf("%s: got %v, %v, endpoint %q", name, found, got, endpoint)
 		}
 	}
 }
 
-// A session that comes without an endpoint while the provider's is unknown is
-// neither sent anywhere nor in the way of the plan.
+// A session is not moved to an endpoint that is unknown until apply. Once it is known,
+// the refresh asks there.
 func TestMoveWithUnknownEndpoint(t *testing.T) {
 	needs(t, movesAcrossTypes)
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, "resource \"terraform_data\" \"token\" {\n  input = \"ULzr7GuYA6iyo9EyiFrf\"\n}\n")
+	w := newWorkspace(t, fake, fmt.Sprintf("resource \"terraform_data\" \"this\" {\n  input = %q\n}\n", openElsewhere(t, fake, 1)[0]))
 	w.apply()
-	w.write("main.tf", requireFlame+fmt.Sprintf(`
-resource "terraform_data" "later" {
-  input = %q
-}
-provider "flame" {
-  endpoint = terraform_data.later.output
-}
-moved {
-  from = terraform_data.token
-  to   = flame_session.this
-}
-`, fake.URL())+oneSession)
-	w.must("plan", "-input=false").says(t, "The Flame session could not be verified", "endpoint is not known before the apply", "1 to add, 1 to change, 0 to destroy")
-	if n := len(fake.Journal()); n != 0 {
-		t.Errorf("%d requests were sent", n)
-	}
+	w.write("main.tf", requireFlame+movedBlock("terraform_data", "this")+oneSession)
+	w.write("later.tf", "resource \"terraform_data\" \"later\" {\n  input = "+hclString(fake.URL())+"\n}\n"+providerBlock("endpoint = terraform_data.later.output"))
+	w.fails([]string{"The moved session cannot be taken over yet", "without the moved block"}, "plan", "-input=false")
+	saw(t, fake, 0, 0, 0)
+	w.write("later.tf", "")
+	w.must("plan", "-input=false").doesNotSay(t, "a warning", "The Flame session could not be verified")
+	saw(t, fake, 0, 0, 1)
 }

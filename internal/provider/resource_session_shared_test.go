@@ -1,13 +1,23 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/compare"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
+// A sharingFake gives all sessions of a user one token.
 func sharingFake(t *testing.T) *flametest.Server {
 	t.Helper()
 	return newFake(t, flametest.Config{SharedTokens: true})
@@ -15,103 +25,116 @@ func sharingFake(t *testing.T) *flametest.Server {
 
 const createFirst = "lifecycle {\n create_before_destroy = true\n}\n"
 
-// A replacement that gets the same token back keeps it.
-func TestSharedReplaceCreateFirst(t *testing.T) {
-	fake := sharingFake(t)
-	w := newWorkspace(t, fake, sessionBlock("this", `rotate_when_changed = { n = "1" }`+"\n"+createFirst))
-	w.apply()
-	w.write("main.tf", requireFlame+sessionBlock("this", `rotate_when_changed = { n = "2" }`+"\n"+createFirst))
-	r := w.apply()
-	r.says(t, "The Flame token is not revoked, because another session holds it")
-	saw(t, fake, 2, 0, 1)
-	w.agrees()
-	w.quiet()
-	w.destroy()
-	saw(t, fake, 2, 1, 3)
-	w.agrees()
-}
-
-// A replacement that destroys first gets a new token.
-func TestSharedReplaceDestroyFirst(t *testing.T) {
-	fake := sharingFake(t)
-	w := newWorkspace(t, fake, sessionBlock("this", `rotate_when_changed = { n = "1" }`))
-	w.apply()
-	before := fake.Live()[0]
-	w.write("main.tf", requireFlame+sessionBlock("this", `rotate_when_changed = { n = "2" }`))
-	w.apply()
-	if fake.Live()[0] == before {
-		t.Error("the token is the same")
+// A replacement that is opened first gets the same token, which must not be
+// revoked then. One that is opened last gets a new token.
+func TestAccSession_sharedReplaced(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{SharedTokens: true})
+	config := func(release string) string {
+		values := "rotate_when_changed = { release = \"" + release + "\" }\n"
+		return acc.config(sessionBlock("first", "user = \"first\"\n"+values+createFirst), sessionBlock("last", "user = \"last\"\n"+values))
 	}
-	w.agrees()
-	w.quiet()
-	w.destroy()
-	w.agrees()
-}
-
-// Two sessions of one user: both are told of, neither breaks the other, and the
-// last one ends the token.
-func TestSharedByTwo(t *testing.T) {
-	fake := sharingFake(t)
-	w := newWorkspace(t, fake, sessionBlock("a", "")+sessionBlock("b", ""))
-	r := w.apply()
-	r.says(t, "Two sessions share one Flame token", w.sessions()["a"].text("id"))
-	saw(t, fake, 2, 0, 0)
-	w.must("plan", "-input=false").says(t, "Two sessions share one Flame token", "No changes")
-
-	// All of them go: then so does the token.
-	w.destroy()
-	if len(fake.Live()) != 0 {
-		t.Error("the token is alive after everything was destroyed")
+	same, other := statecheck.CompareValue(compare.ValuesSame()).AddStateValue, statecheck.CompareValue(compare.ValuesDiffer()).AddStateValue
+	token := tfjsonpath.New("auth_token")
+	requests := func(opened, revoked int) statecheck.StateCheck {
+		return stateCheck(func(statecheck.CheckStateRequest) error {
+			if acc.fake.Count(flametest.OpOpen) != opened || acc.fake.Count(flametest.OpRevoke) != revoked {
+				t.Errorf("the API received %s", order(acc.fake))
+			}
+			return nil
+		})
 	}
-
-	w.write("main.tf", requireFlame+sessionBlock("a", "")+sessionBlock("b", "depends_on = [flame_session.a]"))
-	w.apply()
-	// One goes. Terraform refreshes b only after a, which b depends on, is planned to stay.
-	w.write("main.tf", requireFlame+sessionBlock("a", ""))
-	r = w.apply()
-	if len(fake.Live()) == 1 {
-		r.says(t, "The Flame token is not revoked, because another session holds it")
-	}
-	w.must("apply", "-auto-approve", "-input=false")
-	w.agrees()
-	w.quiet()
-	w.destroy()
-	if len(fake.Live()) != 0 {
-		t.Error("the token is alive after everything was destroyed")
+	acc.run(
+		resource.TestStep{
+			Config:            config("1"),
+			ConfigStateChecks: []statecheck.StateCheck{requests(2, 0), expectHeld(acc.fake), same("flame_session.first", token), other("flame_session.last", token)},
+		},
+		resource.TestStep{
+			Config:            config("2"),
+			ConfigStateChecks: []statecheck.StateCheck{requests(4, 1), expectHeld(acc.fake), same("flame_session.first", token), other("flame_session.last", token)},
+		},
+	)
+	if got := acc.fake.Count(flametest.OpRevoke); got != 3 {
+		t.Errorf("%d tokens are revoked in the end", got)
 	}
 }
 
-// A session that goes and one of the same user that comes, in one run: whatever
-// the order, the one that stays works.
-func TestSharedGoesAndComes(t *testing.T) {
-	fake := sharingFake(t)
-	w := newWorkspace(t, fake, "")
-	for i := range 4 {
-		w.write("main.tf", requireFlame+sessionBlock(fmt.Sprintf("s%d", i), ""))
-		w.apply()
-		w.agrees()
-		w.quiet()
+// Two sessions of one user live and end together. A session that goes while another
+// of its user comes leaves that one its token, whichever is first.
+func TestAccSession_shared(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{SharedTokens: true})
+	config := func(name string) string {
+		blocks := sessionBlock("a", "") + sessionBlock("b", "")
+		for _, user := range []string{"ada", "bob", "eve", "kim"} {
+			blocks += sessionBlock(user+name, "user = \""+user+"\"")
+		}
+		return acc.config(blocks)
 	}
-	w.destroy()
-	w.agrees()
+	checks := []statecheck.StateCheck{expectHeld(acc.fake)}
+	acc.run(
+		resource.TestStep{Config: config("1"), ConfigStateChecks: checks},
+		resource.TestStep{Config: config("2"), ConfigStateChecks: checks},
+	)
 }
 
-// A refresh decides whether a rotation is due, so that a plan holds however
-// late it is applied.
+// What a user is told of sessions that share a token, in an order that Terraform
+// does not promise.
+func TestSessionShared(t *testing.T) {
+	const shared, notRevoked = "Two sessions share one Flame token", "The Flame token is not revoked, because another session holds it"
+	ctx, fake := t.Context(), sharingFake(t)
+	run := newSessionRun(t, fake, nil)
+	a, b := createWith(t, run, nil), createWith(t, run, nil)
+	id := flame.NewToken(a.token).SessionID()
+	expectDiagnostics(t, a.diags, aWarning)
+	expectDiagnostics(t, b.diags, aWarning, shared, id)
+
+	// The plan of a run in which b goes.
+	run = newSessionRun(t, fake, nil)
+	for i, want := range [][]string{nil, {shared, id}} {
+		read, err := run.read(ctx, []heldSession{a, b}[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectDiagnostics(t, read.diags, aWarning, want...)
+	}
+	_, err := run.destroy(ctx, b) // stops at the warning
+	if err == nil || !strings.Contains(err.Error(), notRevoked) || !strings.Contains(err.Error(), id) {
+		t.Errorf("want a warning, got %v", err)
+	}
+
+	// The apply of a run in which a is replaced, create first.
+	run = newSessionRun(t, fake, nil)
+	c := createWith(t, run, nil)
+	applied, err := run.ApplyResourceChange(ctx, &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: sessionType, PriorState: a.value, Config: nothing(t, run), PlannedState: nothing(t, run), PlannedPrivate: a.private,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, applied.Diagnostics, aWarning, notRevoked, id)
+	saw(t, fake, 3, 0, 2)
+
+	left, err := newSessionRun(t, fake, nil).destroy(ctx, c) // the last one
+	if err != nil || left.token != "" || len(left.diags) > 0 || len(fake.Live()) != 0 {
+		t.Errorf("the token is not revoked with the last session: %v", err)
+	}
+}
+
+// A refresh decides whether a rotation is due, so that a plan holds however late
+// it is applied.
 func TestRotationIsDecidedByRefresh(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, sessionBlock("this", `rotate_after = "720h"`))
-	w.apply()
-	// Due at once, but planned without a refresh: the plan changes the state alone, and can be applied.
-	w.write("main.tf", requireFlame+sessionBlock("this", `rotate_after = "1ns"`))
-	w.must("plan", "-input=false", "-refresh=false", "-out=plan.bin").says(t, "0 to add, 1 to change, 0 to destroy")
-	w.must("apply", "-input=false", "plan.bin")
-	if got := order(fake); got != "POST" {
-		t.Errorf("requests: %s", got)
+	due := map[string]tftypes.Value{"rotate_after": stringValue("1ns")}
+	session := createWith(t, newSessionRun(t, fake, nil), map[string]tftypes.Value{"rotate_after": stringValue("720h")})
+	run := newSessionRun(t, fake, nil)
+	if plan := planWith(t, run, session, due); len(plan.RequiresReplace)+len(plan.Diagnostics) > 0 {
+		t.Errorf("without a refresh, the plan replaces the session because of %v", plan.RequiresReplace)
 	}
-	if r := w.must("plan", "-input=false"); !strings.Contains(r.Stdout, "rotate_at") || !strings.Contains(r.Stdout, "# forces replacement") {
-		t.Errorf("the plan does not rotate: %v", r)
+	session, err := run.read(t.Context(), session)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.destroy()
-	w.agrees()
+	plan := planWith(t, run, session, due)
+	if len(plan.RequiresReplace) != 1 || !strings.Contains(plan.RequiresReplace[0].String(), "rotate_at") {
+		t.Errorf("after a refresh, the plan replaces the session because of %v", plan.RequiresReplace)
+	}
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -26,9 +28,8 @@ var storedSessions = map[string]string{
     delete = "2h45m"
   }`,
 	"write_only": `
-  password_wo         = "` + flametest.Password + `"
-  password_wo_version = 4
-  revoke_on_destroy   = false`,
+  password          = "` + flametest.Password + `"
+  revoke_on_destroy = false`,
 }
 
 // State that an earlier version of this provider has stored goes on working:

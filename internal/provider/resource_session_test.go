@@ -1,9 +1,21 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
@@ -13,7 +25,175 @@ const oneSession = `
 resource "flame_session" "this" {}
 `
 
-func TestSessionLife(t *testing.T) {
+// hclString gives a quoted string, or null for none.
+func hclString(s string) string {
+	if s == "" {
+		return "null"
+	}
+	return strings.ReplaceAll(fmt.Sprintf("%q", s), "${", "$${")
+}
+
+// Opening, reading and revoking a session, with everything that an API may do
+// differently. TestSessionAPIs has each difference on its own.
+func TestAccSession_basic(t *testing.T) {
+	acc := newAccTest(t, flametest.Config{Version: 2, TLS: true, RequireAccessToken: true, OpenStatus: 201, RevokeStatus: 204})
+	var token string
+	is := func(attribute string, check knownvalue.Check) statecheck.StateCheck {
+		return statecheck.ExpectKnownValue(this, tfjsonpath.New(attribute), check)
+	}
+	acc.run(resource.TestStep{
+		Config: acc.configWith("ca_certificate = "+hclString(acc.fake.CACertificate()), oneSession),
+		ConfigStateChecks: []statecheck.StateCheck{
+			acc.expectRequests("POST"),
+			expectHeld(acc.fake),
+			is("auth_token", knownvalue.StringFunc(func(got string) error { token = got; return nil })),
+			is("id", knownvalue.StringFunc(func(got string) error {
+				if want := flame.NewToken(token).SessionID(); got != want {
+					return fmt.Errorf("want %s", want)
+				}
+				return nil
+			})),
+			expectText("user", flametest.User), expectText("endpoint", acc.fake.URL()),
+			expectText("email", flametest.User), expectText("full_name", "Ada"),
+			is("user_id", knownvalue.NotNull()), expectText("created_at", "2026-02-27T10:30:00Z"),
+			is("revoke_on_destroy", knownvalue.Bool(true)),
+			expectNull("rotate_at"), expectNull("password"), expectNull("timeouts"),
+		},
+	})
+	sameTokens(t, "sent with DELETE", endedTokens(acc.fake), token, token) // again with the token in the body
+}
+
+// stateCheck is a state check made of a function.
+type stateCheck func(statecheck.CheckStateRequest) error
+
+// CheckState implements statecheck.StateCheck.
+func (check stateCheck) CheckState(_ context.Context, req statecheck.CheckStateRequest, resp *statecheck.CheckStateResponse) {
+	resp.Error = check(req)
+}
+
+// expectHeld checks that the state holds the live tokens and no others.
+func expectHeld(fake *flametest.Server) statecheck.StateCheck {
+	return stateCheck(func(req statecheck.CheckStateRequest) error {
+		held := map[any]bool{}
+		for _, r := range req.State.Values.RootModule.Resources {
+			if r.Type == sessionType {
+				held[r.AttributeValues["auth_token"]] = true
+			}
+		}
+		live := fake.Live()
+		for _, token := range live {
+			if !held[token] {
+				return errors.New("a token is live that the state does not hold")
+			}
+		}
+		if len(held) != len(live) {
+			return fmt.Errorf("the state holds %d tokens, but %d are live", len(held), len(live))
+		}
+		return nil
+	})
+}
+
+// The tests below need no Terraform: they are about what the provider answers.
+
+// newSessionRun configures the provider for the fake, without retries.
+func newSessionRun(t *testing.T, fake *flametest.Server, arguments map[string]tftypes.Value) *protocolRun {
+	t.Helper()
+	all := flameArguments(fake)
+	all["max_retries"] = tftypes.NewValue(tftypes.Number, 0)
+	maps.Copy(all, arguments)
+	run, err := newProtocolRun(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// sessionValue returns a session that is configured with these attributes.
+func sessionValue(t *testing.T, run *protocolRun, attributes map[string]tftypes.Value) *tfprotov6.DynamicValue {
+	t.Helper()
+	value, err := protocolValue(run.resource, attributes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// nothing returns the value of a session that does not exist.
+func nothing(t *testing.T, run *protocolRun) *tfprotov6.DynamicValue {
+	t.Helper()
+	value, err := protocolNull(run.resource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// createWith opens a session with these attributes. What went wrong is in diags.
+func createWith(t *testing.T, run *protocolRun, attributes map[string]tftypes.Value) heldSession {
+	t.Helper()
+	config := sessionValue(t, run, attributes)
+	session, err := run.change(t.Context(), heldSession{value: nothing(t, run)}, config, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session
+}
+
+// planWith plans a session that is configured with these attributes.
+func planWith(t *testing.T, run *protocolRun, session heldSession, attributes map[string]tftypes.Value) *tfprotov6.PlanResourceChangeResponse {
+	t.Helper()
+	config := sessionValue(t, run, attributes)
+	plan, err := run.PlanResourceChange(t.Context(), &tfprotov6.PlanResourceChangeRequest{
+		TypeName: sessionType, PriorState: session.value, PriorPrivate: session.private, Config: config, ProposedNewState: config,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// attributesOf returns the attributes of a session.
+func attributesOf(t *testing.T, run *protocolRun, value *tfprotov6.DynamicValue) (attributes map[string]tftypes.Value) {
+	t.Helper()
+	object, err := value.Unmarshal(run.resource.ValueType())
+	if err == nil {
+		err = object.As(&attributes)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return attributes
+}
+
+// expectDiagnostics checks what a user is told: an error or a warning that
+// contains each of the texts. Without texts, there must be nothing to tell.
+func expectDiagnostics(t *testing.T, diags []*tfprotov6.Diagnostic, severity tfprotov6.DiagnosticSeverity, texts ...string) {
+	t.Helper()
+	got := diagnosticsText(diags)
+	if len(texts) == 0 && got != "" {
+		t.Errorf("want no diagnostics, got %s", got)
+	}
+	for _, text := range texts {
+		if !strings.Contains(got, text) {
+			t.Errorf("%q is not in: %s", text, got)
+		}
+	}
+	for _, d := range diags {
+		if d.Severity != severity {
+			t.Errorf("want %s, got %s", severity, got)
+		}
+	}
+	if lines := len(got) / 70; lines > 30 { // as wide as Terraform prints them
+		t.Errorf("the diagnostics take %d lines: %s", lines, got)
+	}
+}
+
+const (
+	anError  = tfprotov6.DiagnosticSeverityError
+	aWarning = tfprotov6.DiagnosticSeverityWarning
+)
+
+func TestSessionAPIs(t *testing.T) {
 	for name, config := range map[string]flametest.Config{
 		"version 1":              {},
 		"version 2":              {Version: 2},
@@ -26,65 +206,72 @@ func TestSessionLife(t *testing.T) {
 		"TLS, token in the body": {TLS: true, RequireAccessToken: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fake := newFake(t, config)
-			w := newWorkspace(t, fake, oneSession+fmt.Sprintf("\nprovider \"flame\" {\n  ca_certificate = %s\n}\n", hclString(fake.CACertificate())))
-			deletes := 1
-			if config.RequireAccessToken {
-				deletes = 2
+			arguments := map[string]tftypes.Value{}
+			if config.TLS {
+				arguments["ca_certificate"] = stringValue(fake.CACertificate())
 			}
-
-			w.apply()
+			run := newSessionRun(t, fake, arguments)
+			created := createWith(t, run, nil)
+			expectDiagnostics(t, created.diags, anError)
 			saw(t, fake, 1, 0, 0)
-			session := w.sessions()["this"]
-			token := session.text("auth_token")
-			if token != fake.Live()[0] {
-				t.Error("the state holds another token than the one alive")
-			}
-			for attribute, want := range map[string]any{
-				"id": flame.NewToken(token).SessionID(), "user": flametest.User, "endpoint": fake.URL(), "email": flametest.User,
-				"revoke_on_destroy": true, "rotate_at": nil, "password": nil, "password_wo": nil, "timeouts": nil,
+			sameTokens(t, "live", fake.Live(), created.token)
+			attributes := attributesOf(t, run, created.value)
+			for attribute, want := range map[string]string{
+				"id": flame.NewToken(created.token).SessionID(), "user": flametest.User, "endpoint": fake.URL(), "email": flametest.User,
 			} {
-				if got := session.Attributes[attribute]; got != want {
-					t.Errorf("%s: got %v, want %v", attribute, got, want)
+				if got := attributes[attribute]; !got.Equal(stringValue(want)) {
+					t.Errorf("%s is %v, want %s", attribute, got, want)
 				}
 			}
-			if id := session.Attributes["user_id"]; (id == nil) != config.SampleID {
+			for _, attribute := range []string{"rotate_at", "password", "timeouts"} {
+				if got := attributes[attribute]; !got.IsNull() {
+					t.Errorf("%s is %v", attribute, got)
+				}
+			}
+			if id := attributes["user_id"]; id.IsNull() != config.SampleID {
 				t.Errorf("user_id is %v", id)
 			}
-			if full := session.Attributes["full_name"]; (full == nil) != (config.Version != 2) {
-				t.Errorf("full_name is %v", full)
+			if name := attributes["full_name"]; name.IsNull() != (config.Version != 2) {
+				t.Errorf("full_name is %v", name)
 			}
 
-			w.quiet()
-			saw(t, fake, 1, 0, 1)
-
-			w.destroy()
-			saw(t, fake, 1, deletes, 2) // destroy refreshes first
-			for _, request := range fake.Journal() {
-				if request.Op == flametest.OpRevoke && request.Token != token {
-					t.Error("a DELETE bears another token than the session's")
+			read, err := run.read(t.Context(), created)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := planWith(t, run, read, nil)
+			expectDiagnostics(t, append(read.diags, plan.Diagnostics...), aWarning)
+			for _, value := range []*tfprotov6.DynamicValue{read.value, plan.PlannedState} {
+				for attribute, got := range attributesOf(t, run, value) {
+					if want := attributes[attribute]; !got.Equal(want) {
+						t.Errorf("%s changes from %v to %v", attribute, want, got)
+					}
 				}
 			}
-			w.agrees()
-			if len(fake.Live()) != 0 {
-				t.Error("a session is left alive")
+			saw(t, fake, 1, 0, 1)
+
+			destroyed, err := run.destroy(t.Context(), read)
+			if err != nil {
+				t.Fatal(err)
 			}
+			expectDiagnostics(t, destroyed.diags, anError)
+			deletes := []string{created.token}
+			if config.RequireAccessToken {
+				deletes = append(deletes, created.token)
+			}
+			saw(t, fake, 1, len(deletes), 1)
+			sameTokens(t, "sent with DELETE", endedTokens(fake), deletes...)
+			sameTokens(t, "live", fake.Live())
 		})
 	}
 }
 
-// hclString gives a quoted string, or null for none.
-func hclString(s string) string {
-	if s == "" {
-		return "null"
-	}
-	return strings.ReplaceAll(fmt.Sprintf("%q", s), "${", "$${")
-}
-
-// The errors of opening a session: what the server saw, what the user reads,
-// and that nothing is stored.
+// Errors of opening a session: what the API receives, what the user reads, and
+// that nothing is stored.
 func TestSessionOpenErrors(t *testing.T) {
-	html := "<html><title>Sign in</title></html>"
+	const html = "<html><title>Sign in</title></html>"
 	for name, test := range map[string]struct {
 		fault    *flametest.Fault
 		endpoint func(fake *flametest.Server) string
@@ -103,10 +290,6 @@ func TestSessionOpenErrors(t *testing.T) {
 		"unknown host": {
 			endpoint: func(*flametest.Server) string { return "https://flame.invalid/api/v1" },
 			texts:    []string{"Could not open a Flame session", "the host name", "Check the endpoint"},
-		},
-		"no URL": {
-			endpoint: func(*flametest.Server) string { return "pull.flameanalytics.com" },
-			texts:    []string{"The Flame endpoint is not usable", "it has no scheme", "https://pull.flameanalytics.com/api/v1"},
 		},
 		"wrong path": {
 			endpoint: func(fake *flametest.Server) string { return strings.TrimSuffix(fake.URL(), "/v1") },
@@ -130,63 +313,81 @@ func TestSessionOpenErrors(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fake := newFake(t, flametest.Config{})
-			w := newWorkspace(t, fake, oneSession+"\nprovider \"flame\" {\n  max_retries = 0\n}\n")
 			fake.Always(flametest.OpOpen, test.fault)
+			arguments := map[string]tftypes.Value{}
 			if test.endpoint != nil {
-				w.setenv(envEndpoint, test.endpoint(fake))
+				arguments["endpoint"] = stringValue(test.endpoint(fake))
 			}
 			if test.password != "" {
-				w.setenv(envPassword, test.password)
+				arguments["password"] = stringValue(test.password)
 			}
-			r := w.fails(test.texts, "apply", "-auto-approve", "-input=false")
-			if lines := strings.Count(r.Stderr, "\n"); lines > 40 {
-				t.Errorf("the error takes %d lines: %v", lines, r)
-			}
+			session := createWith(t, newSessionRun(t, fake, arguments), nil)
+			expectDiagnostics(t, session.diags, anError, test.texts...)
 			for _, secret := range []string{html, "wrong-secret", flametest.Password, "next=secret"} {
-				if strings.Contains(r.Stdout+r.Stderr, secret) {
+				if strings.Contains(diagnosticsText(session.diags), secret) {
 					t.Errorf("%q is printed", secret)
 				}
 			}
 			if got := fake.Count(flametest.OpOpen); got != test.posts {
 				t.Errorf("%d POSTs, want %d", got, test.posts)
 			}
-			if len(w.sessions()) != 0 || len(fake.Live()) != 0 {
-				t.Error("a session is in the state, or alive")
+			if session.token != "" || len(fake.Live()) != 0 {
+				t.Error("a session is stored, or live")
+			}
+		})
+	}
+	t.Run("no URL", func(t *testing.T) {
+		_, err := newProtocolRun(t.Context(), map[string]tftypes.Value{"endpoint": stringValue("pull.flameanalytics.com")})
+		for _, text := range []string{"The Flame endpoint is not usable", "it has no scheme", "https://pull.flameanalytics.com/api/v1"} {
+			if err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("%q is not in: %v", text, err)
+			}
+		}
+	})
+}
+
+// Errors of revoking a session: what the user reads, and that the session is kept
+// unless Flame does not know it.
+func TestSessionRevokeErrors(t *testing.T) {
+	for status, texts := range map[int][]string{
+		500: {"Could not revoke the Flame session", "500 (server error)", "Run again later"},
+		403: {"403 (administrators only)"},
+		302: {"a redirect"},
+		401: nil, 404: nil, 410: nil, // it is gone
+	} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			fake := newFake(t, flametest.Config{})
+			run := newSessionRun(t, fake, nil)
+			session := createWith(t, run, nil)
+			fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status, CarryOut: texts == nil})
+			left, err := run.destroy(t.Context(), session)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectDiagnostics(t, left.diags, anError, texts...)
+			if kept := left.token != ""; kept != (texts != nil) {
+				t.Errorf("the session is kept: %t", kept)
+			}
+			fake.Always(flametest.OpRevoke, nil)
+			if left.token != "" {
+				left, err = run.destroy(t.Context(), left)
+			}
+			if err != nil || left.token != "" || len(fake.Live()) != 0 {
+				t.Errorf("the session is not revoked afterwards: %v", err)
 			}
 		})
 	}
 }
 
-// What the user reads when revoking fails, and that the state keeps the session.
-func TestSessionRevokeErrors(t *testing.T) {
-	fake := newFake(t, flametest.Config{})
-	w := newWorkspace(t, fake, oneSession+"\nprovider \"flame\" {\n  max_retries = 0\n}\n")
-	w.apply()
-	for status, texts := range map[int][]string{
-		500: {"Could not revoke the Flame session", "500 (server error)", "Run again later"},
-		403: {"403 (administrators only)"},
-		302: {"a redirect"},
-	} {
-		fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status})
-		w.fails(texts, "destroy", "-auto-approve", "-input=false")
-		w.agrees()
-	}
-	for _, status := range []int{401, 404, 410} {
-		fake.Always(flametest.OpRevoke, &flametest.Fault{Status: status, CarryOut: true})
-		w.destroy()
-		w.agrees()
-		w.apply()
-	}
-	fake.Always(flametest.OpRevoke, nil)
-	w.destroy()
-	w.agrees()
-}
-
+// The exact numbers of requests and connections that a run makes.
 func TestManySessions(t *testing.T) {
-	const count, parallelism = 200, 10 // Terraform's default
+	const count, parallelism = 60, 10 // Terraform's default
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, fmt.Sprintf("resource \"flame_session\" \"this\" {\n  count = %d\n}\n", count))
+	w.detectRaces()
 	w.apply()
 	saw(t, fake, count, 0, 0)
 	if got := len(w.sessions()); got != count {
@@ -197,8 +398,14 @@ func TestManySessions(t *testing.T) {
 		t.Errorf("apply made %d connections", got)
 	}
 	before := fake.Connections()
+	w.quiet()
+	saw(t, fake, count, 0, count)
+	if got := fake.Connections() - before; got > parallelism {
+		t.Errorf("plan made %d connections", got)
+	}
+	before = fake.Connections()
 	w.destroy("-refresh=false")
-	saw(t, fake, count, count, 0)
+	saw(t, fake, count, count, count)
 	if got := fake.Connections() - before; got > parallelism {
 		t.Errorf("destroy made %d connections", got)
 	}
@@ -206,3 +413,5 @@ func TestManySessions(t *testing.T) {
 		t.Errorf("%d sessions are left alive", len(fake.Live()))
 	}
 }
+
+func stringValue(s string) tftypes.Value { return tftypes.NewValue(tftypes.String, s) }

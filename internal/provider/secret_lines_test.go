@@ -31,7 +31,8 @@ func TestDiagnosticsPrintNoSecretLine(t *testing.T) {
 		"token of the action": {
 			[]capability{actionBlocks},
 			"action \"flame_session_revoke\" \"this\" {\n  config {\n    auth_token = \"Token token=" + secret + "\"\n  }\n}\n",
-			[]string{"apply", "-auto-approve", "-input=false", "-invoke=action.flame_session_revoke.this"}, "auth_token is not a valid token",
+			[]string{"apply", "-auto-approve", "-input=false", "-invoke=action.flame_session_revoke.this"},
+			"auth_token is not a valid token",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

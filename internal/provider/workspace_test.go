@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 package provider
 
 import (
@@ -10,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +58,9 @@ func newWorkspace(t *testing.T, fake *flametest.Server, configuration string) *w
 	t.Parallel()
 	w := &workspace{t: t, terraform: newTerraform(t), fake: fake}
 	w.override(map[string]string{"flameanalytics/flame": providerBinary(t)})
-	w.setenv("GORACE", "halt_on_error=1 atexit_sleep_ms=0") // or each exit of the provider takes a second
+	// Terraform and the provider would make keys at each start. The variable is meant for
+	// tests: https://github.com/hashicorp/terraform/blob/v1.16.4/internal/command/meta_providers.go#L30
+	w.setenv("TF_DISABLE_PLUGIN_TLS", "1")
 	w.setenv(envUser, flametest.User)
 	w.setenv(envPassword, flametest.Password)
 	if fake != nil {
@@ -201,6 +206,14 @@ func (r result) says(t *testing.T, texts ...string) {
 	}
 }
 
+// doesNotSay fails the test where a text is in what the user saw.
+func (r result) doesNotSay(t *testing.T, what, text string) {
+	t.Helper()
+	if strings.Contains(r.Stdout+r.Stderr, text) || strings.Contains(r.Text(), text) {
+		t.Errorf("%s is printed", what)
+	}
+}
+
 // quiet makes a plan, which has to find nothing to do and have nothing to say.
 func (w *workspace) quiet() {
 	w.t.Helper()
@@ -293,7 +306,19 @@ func saw(t *testing.T, fake *flametest.Server, opened, revoked, checked int) {
 	}
 }
 
-// providerBinary builds the provider as it is released, with the race detector.
+// detectRaces runs the provider with the race detector, which costs a second per
+// command: for tests in which it does several things at once.
+func (w *workspace) detectRaces() {
+	w.t.Helper()
+	binary, err := buildRaceProvider()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.setenv("GORACE", "halt_on_error=1 atexit_sleep_ms=0") // or each exit takes another second
+	w.override(map[string]string{"flameanalytics/flame": binary})
+}
+
+// providerBinary builds the provider, without the race detector.
 func providerBinary(t *testing.T) string {
 	t.Helper()
 	path, err := buildProvider()
@@ -304,20 +329,22 @@ func providerBinary(t *testing.T) string {
 }
 
 var (
-	buildDir      string
-	buildProvider = sync.OnceValues(func() (string, error) {
-		var err error
-		if buildDir, err = os.MkdirTemp("", "terraform-provider-flame-"); err != nil {
-			return "", err
-		}
-		path := filepath.Join(buildDir, "terraform-provider-flame")
-		cmd := exec.CommandContext(context.Background(), "go", "build", "-race", "-o", path, "../..")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("building the provider: %w\n%s", err, out)
-		}
-		return path, nil
-	})
+	buildProvider     = sync.OnceValues(func() (string, error) { return build("terraform-provider-flame", "../..") })
+	buildRaceProvider = sync.OnceValues(func() (string, error) { return build("terraform-provider-flame-race", "../..", "-race") })
 )
+
+// build builds a command. It stays where it is built, so that the next run finds
+// it up to date and does not link it again.
+func build(name, pkg string, flags ...string) (path string, err error) {
+	if path, err = filepath.Abs("../../.bin/test/" + name); err != nil {
+		return "", err
+	}
+	args := slices.Concat([]string{"build", "-buildvcs=false", "-o", path}, flags, []string{pkg})
+	if out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", name, err, out)
+	}
+	return path, nil
+}
 
 func TestMain(m *testing.M) {
 	// What is in the developer's environment must not reach the tests.
@@ -329,11 +356,5 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("CHECKPOINT_DISABLE", "1"); err != nil {
 		panic(err)
 	}
-	code := m.Run()
-	if buildDir != "" {
-		if err := os.RemoveAll(buildDir); err != nil {
-			panic(err)
-		}
-	}
-	os.Exit(code)
+	os.Exit(m.Run())
 }

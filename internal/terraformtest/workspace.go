@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Package terraformtest runs the real Terraform or OpenTofu in a temporary
 // folder, isolated from the settings of the user who runs it:
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Command bench measures how long real Terraform takes to apply, refresh and
 // destroy many sessions against the fake API. It compares them with as many
 // terraform_data resources: those need no provider, so nothing can be faster. It

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Command demo applies examples/demo with real Terraform, plans again, destroys,
 // and prints the requests that the API received. It uses the real API if
 // FLAME_USER and FLAME_PASSWORD are set, and otherwise the fake one. It exits with

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Command fakeflame serves the fake Flame Analytics API of package flametest,
 // for demonstrations and for configurations tried by hand.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Command releasecheck tests a release without publishing one. It exits with 1 if
 // a check fails:
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
 // Command standin stands in for providers that tests cannot download. It plays
 // the one that its own name ends in: terraform-provider-http plays
 // hashicorp/http, and so on. Each has no more than the examples use, under the
