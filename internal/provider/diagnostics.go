@@ -16,7 +16,9 @@ import (
 )
 
 // Every diagnostic says what was tried, what happened and what to do, in this
-// order. Nothing in it comes from a server but what flame.Error keeps.
+// order. Nothing in it comes from a server but what flame.Error keeps. A warning about
+// a session has its id in the summary, because Terraform folds warnings whose summaries
+// are equal.
 
 // reportDefect is what to do if the provider itself is wrong.
 const reportDefect = "This is a defect of the provider. Report it to its developers."
@@ -167,21 +169,21 @@ func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {
 	if lost == 0 {
 		return
 	}
-	diags.AddWarning("Flame may hold a session that nobody knows the token of",
+	diags.AddWarning("Flame may hold a session that nobody knows the token of, besides session "+id,
 		fmt.Sprintf("Session %s was opened, but only after %d earlier tries whose answers never arrived. "+
 			"Flame may have opened a session for each of them: %s", id, lost, orphanedSession))
 }
 
 // addShared warns that two sessions hold the same token.
 func addShared(diags *diag.Diagnostics, id string) {
-	diags.AddWarning("Two sessions share one Flame token",
+	diags.AddWarning("Two sessions share one Flame token: session "+id,
 		"Session "+id+" appears more than once: Flame gave the same token to several sessions of one user. "+
 			"Revoking it for one ends it for all. Use one flame_session per user, and hand its token to everything that needs it.")
 }
 
 // addNotRevoked warns that a token is not revoked, because another session holds it.
 func addNotRevoked(diags *diag.Diagnostics, id string) {
-	diags.AddWarning("The Flame token is not revoked, because another session holds it",
+	diags.AddWarning("The Flame token is not revoked, because another session holds it: session "+id,
 		"Flame gave the token of session "+id+" to another session too, which would break if it were revoked now. "+
 			"The token is revoked with the last session that holds it.")
 }

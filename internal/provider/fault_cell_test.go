@@ -469,8 +469,8 @@ func (c *faultCell) checkOutcome(got faultResult, before string) {
 
 var (
 	faultTitles = regexp.MustCompile(`^(Could not (open a Flame session|open an ephemeral Flame session|revoke the (ephemeral )?Flame session [0-9a-f]{16})` +
-		`|The Flame session could not be verified|The Flame session has ended elsewhere` +
-		`|The token to import (could not be verified|does not work)|Flame may hold a session that nobody knows the token of)$`)
+		`|The Flame session (could not be verified|has ended elsewhere): session [0-9a-f]{16}` +
+		`|The token to import (could not be verified|does not work)|Flame may hold a session that nobody knows the token of, besides session [0-9a-f]{16})$`)
 	// Every text says what to do.
 	faultAdvice = regexp.MustCompile(`(Run again|Check |Set the |set |Import a token|The next apply|end the user's sessions|Report this)`)
 )

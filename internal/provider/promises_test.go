@@ -110,11 +110,13 @@ var promises = []struct {
 		{"A rate limit that Flame does not publish is found, with hardly more requests than sessions.", "TestLoad flame.TestThrottleFits flame.TestThrottleRecovers flame.TestThrottleIgnoresOneRequest"},
 		{"Whatever the outcome, the user is told if Flame may have opened a session whose token never arrived.", "TestFaultMatrix flame.TestLostOpen flame.TestResponseIsNotHTTP flame.TestTimeoutThenSuccess"},
 		{"A request that was never sent is retried, and lost nothing.", "TestFaultMatrix flame.TestUnreachable flame.TestUnknownHost flame.TestStaleConnection"},
+		{"One attempt is one request on the wire, and 101 is a refused status.", "flame.TestResetStreamIsNotRepeated flame.TestStaleConnectionIsNotRepeated flame.TestSwitchingProtocolsIsRefused"},
 		{"Redirects are not followed, and only scheme and host of the target are named.", "TestFaultMatrix flame.TestRedirects"},
 		{"Responses are read up to 1 MiB.", "flame.TestLargeBody flame.TestEndlessBody"},
 		{"A token that cannot be kept is revoked, even if the run was cancelled.", "TestFaultMatrix flame.TestUnusableToken flame.TestCancelDoesNotStopCleanUp"},
 	}},
 	{"interrupts", []promise{
+		{"SIGTERM and SIGHUP are left to Terraform; if it dies, the provider revokes what was being opened.", "TestTerminatedRun TestHungUpRun TestKilled"},
 		{"A POST on the wire is not aborted, and its token gets into the state.", "TestInterruptedRequest TestInterruptedRun flame.TestCancelAfterOpenWasSent flame.TestCancelDuringResponseToOpen flame.TestCancelledOpenReturnsItsToken"},
 		{"Waits, retries and other requests end at once.", "TestInterruptedRequest TestCallsEndWithTheirCaller flame.TestCancelDuringWait flame.TestCancelDuringDial flame.TestCancelAbortsOtherRequests flame.TestCancelAbortsCheckAndRevoke"},
 		{"After a destroy that was interrupted or killed, the state still has every session that may be alive.", "TestInterruptedRun TestKilled"},
@@ -122,6 +124,8 @@ var promises = []struct {
 	}},
 	{"what people read", []promise{
 		{"A diagnostic says what was tried, the status with its meaning, the request ID, and what to do.", "TestFaultMatrix TestSessionOpenErrors flame.TestErrorText flame.TestStatusMeaning flame.TestTransportReason"},
+		{"A warning about a session has its id in the summary, so that Terraform does not fold it.", "TestWarningsAreNotFolded"},
+		{"A body never reaches a log, through no logger.", "TestStrayBytesAreNotLogged"},
 		{"Logs have every request, with method, host, path, status, duration, attempt and IDs, and nothing is logged unless asked for.", "TestFaultMatrix TestServerLogs TestLoggingRequested flame.TestObserve"},
 		{"User-Agent names Terraform and the provider, and ends in TF_APPEND_USER_AGENT.", "TestProxyAndUserAgent"},
 		{"Each example works as it stands.", "TestExamples TestExamplesOfTests TestExamplesOfImport TestExamplesAreFormatted"},

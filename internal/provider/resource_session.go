@@ -225,7 +225,7 @@ func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, re
 		return
 	}
 	if len(r.data.unknown) > 0 {
-		resp.Diagnostics.AddWarning("The Flame session could not be verified",
+		resp.Diagnostics.AddWarning("The Flame session could not be verified: session "+state.ID.ValueString(),
 			fmt.Sprintf("The token of session %s was not checked because the provider's %s is unknown until apply. The next plan checks it.",
 				state.ID.ValueString(), r.data.unknownArguments(false)))
 		return
@@ -241,12 +241,12 @@ func (r *sessionResource) verify(ctx context.Context, state sessionModel, held s
 	switch {
 	case err != nil:
 		_, detail := failure("", err)
-		resp.Diagnostics.AddWarning("The Flame session could not be verified",
+		resp.Diagnostics.AddWarning("The Flame session could not be verified: session "+state.ID.ValueString(),
 			fmt.Sprintf("Whether the token of session %s still works could not be learned, so the state is kept. %s\n\nTo plan without this check, set verify_sessions = false in the provider block.",
 				state.ID.ValueString(), detail))
 	case !alive:
 		resp.State.RemoveResource(ctx)
-		resp.Diagnostics.AddWarning("The Flame session has ended elsewhere",
+		resp.Diagnostics.AddWarning("The Flame session has ended elsewhere: session "+state.ID.ValueString(),
 			fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.",
 				state.ID.ValueString()))
 	}

@@ -194,3 +194,18 @@ func TestImportIntoModule(t *testing.T) {
 		t.Errorf("%d sessions were opened", n)
 	}
 }
+
+// Terraform folds warnings whose summaries are equal, so each names its session.
+func TestWarningsAreNotFolded(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	w := newWorkspace(t, fake, "resource \"flame_session\" \"this\" {\n  count = 4\n}\n")
+	w.apply()
+	var ids []string
+	for _, s := range w.sessions() {
+		ids = append(ids, "The Flame session has ended elsewhere: session "+s.text("id"))
+	}
+	fake.RevokeAll()
+	r := w.must("plan", "-input=false")
+	r.says(t, ids...)
+	r.doesNotSay(t, "a folded warning", "more similar warning")
+}
