@@ -113,10 +113,12 @@ type countedConn struct {
 	written atomic.Int64
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. It counts before it writes: the response may arrive
+// before Write returns.
 func (c *countedConn) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b)))
 	n, err := c.Conn.Write(b)
-	c.written.Add(int64(n))
+	c.written.Add(int64(n - len(b)))
 	return n, err
 }
 
@@ -220,7 +222,7 @@ func (w *wire) failure(ctx context.Context, err error) *Error {
 	w.sent = sent
 	e := w.call.error(nil)
 	e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)
-	e.sent, e.cause = w.sent, ctx.Err()
+	e.sent, e.untrusted, e.cause = w.sent, isUntrusted(err), ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		e.DeadlineExceeded, e.cause = true, context.DeadlineExceeded
 	}

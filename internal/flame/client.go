@@ -110,8 +110,9 @@ func (c *Client) Open(ctx context.Context, endpoint Endpoint, credentials Creden
 	}
 	answer, lost, apiErr := c.do(ctx, call{op: OpOpen, endpoint: endpoint, body: body, secrets: []string{password}})
 	if apiErr == nil {
-		answer.session.Lost = lost
-		return answer.session, nil
+		session := answer.session.withoutEchoes(credentials.Password)
+		session.Lost = lost
+		return session, nil
 	}
 	apiErr.Lost = lost
 	if answer != nil { // a success that is of no use
@@ -135,7 +136,8 @@ func (c *Client) Open(ctx context.Context, endpoint Endpoint, credentials Creden
 // [*Error], means that neither was learned.
 func (c *Client) Check(ctx context.Context, endpoint Endpoint, token Token) (alive bool, err error) {
 	call := call{op: OpCheck, endpoint: endpoint, token: token}
-	if token.Validate() != nil {
+	// A token in a state may be older than the rules for new ones.
+	if !fitsHeader(token) {
 		return false, call.error(ErrTokenUnusable)
 	}
 	_, _, apiErr := c.do(ctx, call)
@@ -151,7 +153,7 @@ func (c *Client) Check(ctx context.Context, endpoint Endpoint, token Token) (ali
 // Revoke ends the session that a token belongs to. It returns true if there was
 // no such session any more (401, 404 or 410). An error is an [*Error].
 func (c *Client) Revoke(ctx context.Context, endpoint Endpoint, token Token) (alreadyGone bool, err error) {
-	if token.Validate() != nil {
+	if !fitsHeader(token) {
 		call := call{op: OpRevoke, endpoint: endpoint}
 		return false, call.error(ErrTokenUnusable)
 	}

@@ -439,10 +439,10 @@ func startMarkingProxy(t *testing.T, url, mark string) flame.Endpoint {
 	return parse(t, server.URL)
 }
 
-// The client does not send a token that could end the header.
+// The client does not send a token that a header cannot carry.
 func TestInvalidTokenIsNotSent(t *testing.T) {
 	h := start(t, flametest.Config{}, flame.Config{})
-	for _, token := range []string{"", "s3 cret", "s3\r\nX-Evil: cret", `s3"cret`, "s3cr\u00e9t"} {
+	for _, token := range []string{"", " s3cret", "s3cret\n", "s3\r\nX-Evil: cret", "s3\x00cret", "s3\ufffdcret"} {
 		for _, op := range []flame.Operation{flame.OpCheck, flame.OpRevoke} {
 			err := h.call(t.Context(), op, token)
 			if !errors.Is(err, flame.ErrTokenUnusable) {
@@ -455,6 +455,22 @@ func TestInvalidTokenIsNotSent(t *testing.T) {
 	}
 	if n := len(h.Journal()); n != 0 {
 		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// Rules for new tokens do not concern one that a state already holds.
+func TestOldTokenIsSentAsItIs(t *testing.T) {
+	h := start(t, flametest.Config{}, flame.Config{})
+	for _, token := range []string{"s3 cret", `s3"cret`, "s3,cret;", "s3cr\u00e9t", strings.Repeat("x", 5000)} {
+		for _, op := range []flame.Operation{flame.OpCheck, flame.OpRevoke} {
+			h.Reset()
+			if err := h.call(t.Context(), op, token); err != nil {
+				t.Errorf("%s %q: %v", methods[op], token, err)
+			}
+			if journal := h.Journal(); len(journal) != 1 || journal[0].Header.Get("Authorization") != "Token token="+token {
+				t.Errorf("%s %q: it was not sent as it is", methods[op], token)
+			}
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ type Error struct {
 	TokenRevoked bool
 
 	sent       bool // the request may have reached Flame
+	untrusted  bool // the server's certificate is not trusted
 	retryAfter time.Duration
 	cause      error // the context error that ended the call, if any
 }
@@ -167,6 +168,18 @@ func transportReason(err error, sent, handshakeFailed bool) (detail string, reas
 		return "the TLS handshake failed; TLS 1.2 or later is needed", ErrTLS
 	}
 	return connectionDetail(err, timedOut), ErrUnreachable
+}
+
+// isUntrusted reports whether the server's certificate was not trusted. A retry
+// would find the same one.
+func isUntrusted(err error) bool {
+	var (
+		verify   *tls.CertificateVerificationError
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+	)
+	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid)
 }
 
 // tlsDetail returns what is wrong with the server's TLS, or "".

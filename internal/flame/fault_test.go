@@ -168,13 +168,14 @@ func TestUnreachable(t *testing.T) {
 		config flame.Config
 		reason error
 		detail string
+		want   int // attempts
 	}{
-		{"refused", refused, flame.Config{}, flame.ErrUnreachable, "connection refused"},
-		{"untrusted", encrypted.URL(), flame.Config{}, flame.ErrTLS, "not trusted"},
-		{"another CA is trusted", encrypted.URL(), flame.Config{RootCAs: trust(old)}, flame.ErrTLS, "not trusted"},
-		{"TLS 1.1", old.URL(), flame.Config{RootCAs: trust(old)}, flame.ErrTLS, "TLS 1.2"},
-		{"TLS 1.1, no verification", old.URL(), flame.Config{InsecureSkipVerify: true}, flame.ErrTLS, "TLS 1.2"},
-		{"plain server", strings.Replace(plain, "http:", "https:", 1), flame.Config{}, flame.ErrTLS, "plain http"},
+		{"refused", refused, flame.Config{}, flame.ErrUnreachable, "connection refused", 3},
+		{"untrusted", encrypted.URL(), flame.Config{}, flame.ErrTLS, "not trusted", 1},
+		{"another CA is trusted", encrypted.URL(), flame.Config{RootCAs: trust(old)}, flame.ErrTLS, "not trusted", 1},
+		{"TLS 1.1", old.URL(), flame.Config{RootCAs: trust(old)}, flame.ErrTLS, "TLS 1.2", 3},
+		{"TLS 1.1, no verification", old.URL(), flame.Config{InsecureSkipVerify: true}, flame.ErrTLS, "TLS 1.2", 3},
+		{"plain server", strings.Replace(plain, "http:", "https:", 1), flame.Config{}, flame.ErrTLS, "plain http", 3},
 	} {
 		for _, op := range allOperations {
 			t.Run(methods[op]+" "+test.name, func(t *testing.T) {
@@ -185,8 +186,8 @@ func TestUnreachable(t *testing.T) {
 				if !errors.Is(e, test.reason) || !strings.Contains(e.Detail, test.detail) || e.Status != 0 || e.Lost > 0 || e.DeadlineExceeded {
 					t.Errorf("got %+v", *e)
 				}
-				if n := len(observed.list()); e.Attempts != 3 || n != 3 {
-					t.Errorf("%d attempts, %d observed; want 3", e.Attempts, n)
+				if n := len(observed.list()); e.Attempts != test.want || n != test.want {
+					t.Errorf("%d attempts, %d observed; want %d", e.Attempts, n, test.want)
 				}
 			})
 		}

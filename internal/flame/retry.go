@@ -128,6 +128,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 // wrong password that is sent again may lock an account.
 func (e *Error) retryable() bool {
 	switch {
+	case e.untrusted:
+		return false
 	case errors.Is(e, ErrUnreachable), errors.Is(e, ErrTLS), errors.Is(e, ErrLost), errors.Is(e, ErrTimeout):
 		return true
 	case errors.Is(e, ErrStatus):

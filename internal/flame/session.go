@@ -3,12 +3,14 @@
 package flame
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Session is what Flame responds when it opens a session (vendor's page on
@@ -25,6 +27,20 @@ type Session struct {
 	Lost int
 }
 
+// withoutEchoes returns the session without members that repeat its token or the
+// password: they are shown and stored unmasked. A short secret may be part of a
+// member by chance, so it counts only if it is the whole member.
+func (s Session) withoutEchoes(password Password) Session {
+	for _, member := range []*string{&s.UserID, &s.Email, &s.FullName} {
+		for _, secret := range []string{s.Token.Reveal(), password.Reveal()} {
+			if *member == secret || len(secret) >= 8 && strings.Contains(*member, secret) {
+				*member = ""
+			}
+		}
+	}
+	return s
+}
+
 // SessionID returns the first 16 hex digits of the token's SHA-256. It tells
 // sessions apart and reveals nothing.
 func (t Token) SessionID() string {
@@ -32,12 +48,20 @@ func (t Token) SessionID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Validate reports why the text cannot be sent as a token in a header, without
-// repeating it, or returns nil. It accepts visible ASCII without quotes and
-// backslashes: nothing else can end the header or its token parameter.
+// maxToken is the length of the longest token that is accepted, in bytes. Servers
+// limit the size of a header, often to 8 kB.
+const maxToken = 4 << 10
+
+// Validate reports why the text is not accepted as a token, without repeating it, or
+// returns nil. It accepts visible ASCII that can end neither the header nor its token
+// parameter: Rails cuts an unquoted parameter at a comma and a semicolon
+// (ActionController::HttpAuthentication::Token).
 func (t Token) Validate() error {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return errors.New("it is empty")
+	case len(t.Reveal()) > maxToken:
+		return errors.New("it is longer than 4 kB")
 	}
 	for _, c := range []byte(t.Reveal()) {
 		switch {
@@ -47,6 +71,8 @@ func (t Token) Validate() error {
 			return errors.New("it holds a space")
 		case c == '"' || c == '\'' || c == '\\' || c == '`':
 			return errors.New("it holds a quote or a backslash")
+		case c == ',' || c == ';':
+			return errors.New("it holds a comma or a semicolon")
 		case c >= 0x80:
 			return errors.New("it holds a character outside ASCII")
 		}
@@ -58,7 +84,7 @@ func (t Token) Validate() error {
 // for bytes that were lost in decoding.
 func fitsHeader(token Token) bool {
 	text := token.Reveal()
-	return text == strings.TrimSpace(text) && !strings.ContainsRune(text, '\uFFFD') &&
+	return text != "" && text == strings.TrimSpace(text) && !strings.ContainsRune(text, '\uFFFD') &&
 		!strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
@@ -68,6 +94,7 @@ func fitsHeader(token Token) bool {
 // must be revoked.
 func parseSession(body []byte) (Session, error) {
 	var members map[string]json.RawMessage
+	body = bytes.TrimPrefix(body, []byte("\ufeff")) // a byte order mark
 	err := json.Unmarshal(body, &members)
 	if err != nil {
 		err = json.Unmarshal(fillMissingValues(body), &members)
@@ -78,8 +105,8 @@ func parseSession(body []byte) (Session, error) {
 	session := Session{
 		Token:    NewToken(jsonString(members["auth_token"])),
 		UserID:   jsonScalar(members["id"]),
-		Email:    jsonString(members["email"]),
-		FullName: jsonString(members["full_name"]),
+		Email:    jsonText(members["email"]),
+		FullName: jsonText(members["full_name"]),
 	}
 	switch {
 	case session.Token.IsZero():
@@ -100,12 +127,20 @@ func jsonString(raw json.RawMessage) string {
 	return s
 }
 
+// jsonText is jsonString, but returns "" for what is not UTF-8, such as Latin-1.
+func jsonText(raw json.RawMessage) string {
+	if !utf8.Valid(raw) {
+		return ""
+	}
+	return jsonString(raw)
+}
+
 // jsonScalar returns a JSON string or number as text, or "". A number keeps its
 // digits: an id beyond 2^53 must not be rounded.
 func jsonScalar(raw json.RawMessage) string {
 	var n json.Number
 	if len(raw) == 0 || raw[0] == '"' || json.Unmarshal(raw, &n) != nil {
-		return jsonString(raw)
+		return jsonText(raw)
 	}
 	return n.String()
 }

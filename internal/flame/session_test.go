@@ -30,28 +30,31 @@ func TestSessionID(t *testing.T) {
 
 func TestTokenValidate(t *testing.T) {
 	for token, want := range map[string]string{
-		"ULzr7GuYA6iyo9EyiFrf":     "",
-		"nugyUyuzq6nqvm_uiesD":     "",
-		"a":                        "",
-		"-_.~+/=!#$%&()*,:;<>?@[]": "",
-		strings.Repeat("x", 5000):  "",
-		"":                         "empty",
-		"s3cret\n":                 "control character",
-		"s3cret\r\nX-Evil: 1":      "control character",
-		"s3\x00cret":               "control character",
-		"s3\x7fcret":               "control character",
-		"s3\tcret":                 "control character",
-		" s3cret":                  "space",
-		"s3 cret":                  "space",
-		"s3cret ":                  "space",
-		`"s3cret"`:                 "quote",
-		"s3'cret":                  "quote",
-		"s3`cret":                  "quote",
-		`s3\cret`:                  "backslash",
-		"s3crét":                   "ASCII",
-		"s3cret\u2028":             "ASCII",
-		"s3cret\xff":               "ASCII",
-		"s3cret\u00a0":             "ASCII",
+		"ULzr7GuYA6iyo9EyiFrf":    "",
+		"nugyUyuzq6nqvm_uiesD":    "",
+		"a":                       "",
+		"-_.~+/=!#$%&()*:<>?@[]":  "",
+		strings.Repeat("x", 4096): "",
+		strings.Repeat("x", 4097): "longer than 4 kB",
+		"s3,cret":                 "comma",
+		"s3cret;":                 "semicolon",
+		"":                        "empty",
+		"s3cret\n":                "control character",
+		"s3cret\r\nX-Evil: 1":     "control character",
+		"s3\x00cret":              "control character",
+		"s3\x7fcret":              "control character",
+		"s3\tcret":                "control character",
+		" s3cret":                 "space",
+		"s3 cret":                 "space",
+		"s3cret ":                 "space",
+		`"s3cret"`:                "quote",
+		"s3'cret":                 "quote",
+		"s3`cret":                 "quote",
+		`s3\cret`:                 "backslash",
+		"s3crét":                  "ASCII",
+		"s3cret\u2028":            "ASCII",
+		"s3cret\xff":              "ASCII",
+		"s3cret\u00a0":            "ASCII",
 	} {
 		err := NewToken(token).Validate()
 		switch {
@@ -145,7 +148,7 @@ func TestParseSessionMissingValues(t *testing.T) {
 		{"a missing element", `{"auth_token":"tok","x":[1,,2]}`, Session{}, ErrNotJSON},
 		{"a missing name", `{"auth_token":"tok",:1}`, Session{}, ErrNotJSON},
 		{"a trailing comma", `{"auth_token":"tok",}`, Session{}, ErrNotJSON},
-		{"missing, and invalid UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{Token: NewToken("tok"), Email: "\ufffd"}, nil},
+		{"missing, and invalid UTF-8", "{\"auth_token\":\"tok\",\"id\": ,\"email\":\"\xff\"}", Session{Token: NewToken("tok")}, nil},
 	})
 }
 
@@ -163,7 +166,7 @@ func TestParseSessionNotJSON(t *testing.T) {
 		{"truncated in the token", `{"auth_token":"to`, Session{}, ErrNotJSON},
 		{"truncated at an escape", `{"auth_token":"to\`, Session{}, ErrNotJSON},
 		{"two objects", `{"auth_token":"tok"}{}`, Session{}, ErrNotJSON},
-		{"a byte order mark", "\ufeff" + `{"auth_token":"tok"}`, Session{}, ErrNotJSON},
+		{"two byte order marks", "\ufeff\ufeff" + `{"auth_token":"tok"}`, Session{}, ErrNotJSON},
 		{"nested too deeply", `{"auth_token":"tok","x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, Session{}, ErrNotJSON},
 		{"never closed", strings.Repeat(`{"a":`, 100000), Session{}, ErrNotJSON},
 		{"nested deeply", `{"auth_token":"tok","x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, onlyToken, nil},
@@ -190,7 +193,8 @@ func TestParseSessionUnusableToken(t *testing.T) {
 		{"token outside ASCII", `{"auth_token":"é"}`, Session{Token: NewToken("é")}, ErrTokenUnusable},
 		{"token is invalid UTF-8", "{\"auth_token\":\"a\xffb\"}", Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
 		{"token with half a surrogate pair", `{"auth_token":"a\ud800b"}`, Session{Token: NewToken("a\ufffdb")}, ErrTokenUnusable},
-		{"email is invalid UTF-8", "{\"auth_token\":\"tok\",\"email\":\"a\xffb\"}", Session{Token: NewToken("tok"), Email: "a\ufffdb"}, nil},
+		{"texts are Latin-1", "{\"auth_token\":\"tok\",\"id\":\"\xe9\",\"email\":\"a@b.c\",\"full_name\":\"J\xf6rg\"}", Session{Token: NewToken("tok"), Email: "a@b.c"}, nil},
+		{"a byte order mark", "\ufeff" + `{"auth_token":"tok","id":1}`, Session{Token: NewToken("tok"), UserID: "1"}, nil},
 	})
 }
 
@@ -251,4 +255,28 @@ func FuzzParseSession(f *testing.F) {
 			t.Fatalf("the token %q: got the error %v", want, err)
 		}
 	})
+}
+
+// A member that repeats the token or the password would be stored and shown unmasked.
+func TestSessionWithoutEchoes(t *testing.T) {
+	const token, password = "ULzr7GuYA6iyo9EyiFrf", "correct horse"
+	for _, test := range []struct{ member, token, password, want string }{
+		{"ada@example.com", token, password, "ada@example.com"},
+		{token, token, password, ""},
+		{password, token, password, ""},
+		{"id-" + token, token, password, ""},
+		{"ada:" + password + "@example.com", token, password, ""},
+		{"ada", token, "a", "ada"}, // by chance
+		{"a", token, "a", ""},
+		{"1234567", token, "234567", "1234567"},
+		{"123456789", token, "12345678", ""},
+		{"", token, "", ""},
+		{"ada", "", "", "ada"},
+	} {
+		session := Session{Token: NewToken(test.token), UserID: test.member, Email: test.member, FullName: test.member, Lost: 1}
+		want := Session{Token: NewToken(test.token), UserID: test.want, Email: test.want, FullName: test.want, Lost: 1}
+		if got := session.withoutEchoes(NewPassword(test.password)); got != want {
+			t.Errorf("%q with the token %q and the password %q: %+v", test.member, test.token, test.password, got)
+		}
+	}
 }

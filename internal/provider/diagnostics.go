@@ -45,12 +45,24 @@ func failure(task string, err error) (summary, detail string) {
 	}
 	parts := []string{describe(e), suggest(e)}
 	if e.Lost > 0 {
-		parts = append(parts, "Flame may have opened a session whose token never arrived: "+orphanedSession)
+		parts = append(parts, fmt.Sprintf("Flame may have opened %s: %s",
+			plural(e.Lost, "session whose token never arrived", "sessions whose tokens never arrived"), orphanedSession))
 	}
 	return summary, strings.Join(parts, "\n\n")
 }
 
-const orphanedSession = "it stays alive until it is ended at Flame. Where that matters, end the user's sessions there or change the password."
+const orphanedSession = "such a session stays alive until it is ended at Flame. If that matters, end the user's sessions there or change the password."
+
+// plural returns a count with the noun in the right number. One is "a" or "an".
+func plural(n int, one, many string) string {
+	switch {
+	case n != 1:
+		return fmt.Sprintf("%d %s", n, many)
+	case strings.ContainsAny(one[:1], "aeiou"):
+		return "an " + one
+	}
+	return "a " + one
+}
 
 // describe says what was sent, how often, and what came back.
 func describe(e *flame.Error) string {
@@ -170,8 +182,8 @@ func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {
 		return
 	}
 	diags.AddWarning("Flame may hold a session that nobody knows the token of, besides session "+id,
-		fmt.Sprintf("Session %s was opened, but only after %d earlier tries whose answers never arrived. "+
-			"Flame may have opened a session for each of them: %s", id, lost, orphanedSession))
+		fmt.Sprintf("Session %s was opened, but only after %s. Flame may have opened a session for each: %s",
+			id, plural(lost, "earlier attempt whose answer never arrived", "earlier attempts whose answers never arrived"), orphanedSession))
 }
 
 // addShared warns that two sessions hold the same token.

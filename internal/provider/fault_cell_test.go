@@ -475,7 +475,7 @@ var (
 	faultAdvice = regexp.MustCompile(`(Run again|Check |Set the |set |Import a token|The next apply|end the user's sessions|Report this)`)
 )
 
-const orphanText = "Flame may have opened a session"
+const orphanText = "Flame may have opened "
 
 // checkTexts reads what the user reads.
 func (c *faultCell) checkTexts(got faultResult) {

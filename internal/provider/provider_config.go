@@ -4,6 +4,7 @@ package provider
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"strings"
@@ -78,9 +79,22 @@ func (m *providerModel) rootCAs() (*x509.CertPool, diag.Diagnostics) {
 	if err != nil {
 		roots = x509.NewCertPool() // the system has none
 	}
-	if !roots.AppendCertsFromPEM([]byte(m.CACertificate.ValueString())) {
+	content, parsed := m.CACertificate.ValueString(), 0
+	for block, rest := pem.Decode([]byte(content)); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			break
+		}
+		roots.AddCert(certificate)
+		parsed++
+	}
+	switch blocks := strings.Count(content, "-----BEGIN "); {
+	case blocks == 0:
 		diags.AddAttributeError(path.Root("ca_certificate"), "No certificate in ca_certificate",
 			"ca_certificate holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----. Give the content of the file, as file(\"ca.pem\") does, not its name.")
+	case parsed < blocks:
+		diags.AddAttributeError(path.Root("ca_certificate"), "A block in ca_certificate is not a certificate",
+			fmt.Sprintf("Block %d of %d in ca_certificate cannot be read as a certificate, so it could not be trusted. Give only certificates in PEM, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.", parsed+1, blocks))
 	}
 	return roots, diags
 }

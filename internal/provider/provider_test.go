@@ -51,6 +51,7 @@ func TestAccProvider_arguments(t *testing.T) {
 
 // What validation says of wrong arguments.
 func TestProviderArguments(t *testing.T) {
+	trusted := newFake(t, flametest.Config{TLS: true}).CACertificate()
 	for _, test := range []struct {
 		argument string
 		value    any
@@ -73,6 +74,8 @@ func TestProviderArguments(t *testing.T) {
 		{"requests_per_second", -1, nil},
 		{"ca_certificate", "ca.pem", []string{"No certificate in ca_certificate", "not its name"}},
 		{"ca_certificate", "", []string{"No certificate in ca_certificate"}},
+		{"ca_certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", []string{"A block in ca_certificate is not a certificate", "Block 1 of 1"}},
+		{"ca_certificate", trusted + "-----BEGIN CERTIFICATE-----\ncut off", []string{"Block 2 of 2"}},
 	} {
 		wantInvalid(t, "provider", test.argument, test.value, test.texts, "hunter2")
 	}
