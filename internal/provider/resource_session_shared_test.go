@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -64,15 +65,15 @@ func TestAccSession_shared(t *testing.T) {
 	acc := newAccTest(t, flametest.Config{SharedTokens: true})
 	config := func(name string) string {
 		blocks := sessionBlock("a", "") + sessionBlock("b", "")
-		for _, user := range []string{"ada", "bob", "eve", "kim"} {
-			blocks += sessionBlock(user+name, "user = \""+user+"\"")
+		for user := range 12 { // in many orders
+			blocks += sessionBlock(fmt.Sprintf("%s%d", name, user), fmt.Sprintf("user = \"user%d\"", user))
 		}
 		return acc.config(blocks)
 	}
 	checks := []statecheck.StateCheck{expectHeld(acc.fake)}
 	acc.run(
-		resource.TestStep{Config: config("1"), ConfigStateChecks: checks},
-		resource.TestStep{Config: config("2"), ConfigStateChecks: checks},
+		resource.TestStep{Config: config("goes"), ConfigStateChecks: checks},
+		resource.TestStep{Config: config("comes"), ConfigStateChecks: checks},
 	)
 }
 
@@ -101,7 +102,7 @@ func TestSessionShared(t *testing.T) {
 		t.Errorf("want a warning, got %v", err)
 	}
 
-	// The apply of a run in which a is replaced, create first.
+	// The apply of a replacement of a, create first: c got the same token.
 	run = newSessionRun(t, fake, nil)
 	c := createWith(t, run, nil)
 	applied, err := run.ApplyResourceChange(ctx, &tfprotov6.ApplyResourceChangeRequest{
