@@ -122,6 +122,7 @@ func TestLetGoOfLostEndpoint(t *testing.T) {
 // What Terraform forgets instead of destroying, it does not show the provider. So
 // nothing is sent, and nothing can be said.
 func TestForget(t *testing.T) {
+	needs(t, removedBlocks)
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, sessionBlock("this", ""))
 	w.apply()

@@ -49,7 +49,7 @@ func expectLogins(t *testing.T, fake *flametest.Server, want map[string]string) 
 // own. TestProviderEnvironment has the environment.
 func TestAccSession_credentials(t *testing.T) {
 	users := map[string]string{flametest.User: flametest.Password, "mixed": flametest.Password, "own": "own-pw"}
-	acc := newAccTest(t, flametest.Config{Users: users})
+	acc := newAccTest(t, flametest.Config{Users: users}, writeOnlyArguments)
 	var user []statecheck.StateCheck
 	for name, want := range map[string]string{"provider": flametest.User, "mixed": "mixed", "own": "own"} {
 		user = append(user, statecheck.ExpectKnownValue("flame_session."+name, tfjsonpath.New("user"), knownvalue.StringExact(want)))
@@ -370,7 +370,7 @@ func TestAccSession_timeouts(t *testing.T) {
 // Values that are unknown until the apply fail no plan, and are used then. While
 // the provider's are unknown, a session that exists is kept.
 func TestAccSession_unknown(t *testing.T) {
-	acc := newAccTest(t, flametest.Config{Users: map[string]string{"ada": "secret", "grace": "hidden"}})
+	acc := newAccTest(t, flametest.Config{Users: map[string]string{"ada": "secret", "grace": "hidden"}}, writeOnlyArguments)
 	config := func(endpoint string) string {
 		return fmt.Sprintf(`
 resource "terraform_data" "endpoint" {
