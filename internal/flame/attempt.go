@@ -81,7 +81,7 @@ func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error,
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		// The body is the connection, and does not end.
-		answer, apiErr := call.interpret(response, nil)
+		answer, apiErr := call.interpret(response, nil, c.hasAccepted(call.endpoint))
 		return answer, apiErr, false
 	}
 	// Read every body, refusals too: only then can the connection be reused.
@@ -89,7 +89,7 @@ func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error,
 	if err != nil && call.op == OpOpen && response.StatusCode/100 == 2 {
 		return nil, wire.failure(ctx, err), false
 	}
-	answer, apiErr := call.interpret(response, body)
+	answer, apiErr := call.interpret(response, body, c.hasAccepted(call.endpoint))
 	return answer, apiErr, false
 }
 

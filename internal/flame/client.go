@@ -56,6 +56,10 @@ type Client struct {
 
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// accepted has the endpoints that have accepted a token or a login: no gateway with
+	// a password of its own stands in between.
+	accepted sync.Map
+
 	// tokenInBody has the endpoints that have shown that they want
 	// access_token in the body of DELETE.
 	tokenInBody sync.Map
@@ -142,7 +146,7 @@ func (c *Client) Check(ctx context.Context, endpoint Endpoint, token Token) (ali
 	}
 	_, _, apiErr := c.do(ctx, call)
 	switch {
-	case apiErr == nil, apiErr.Status == http.StatusForbidden:
+	case apiErr == nil, apiErr.Status == http.StatusForbidden && !errors.Is(apiErr, ErrForeign):
 		return true, nil
 	case errors.Is(apiErr, ErrUnauthorized):
 		return false, nil
@@ -150,8 +154,9 @@ func (c *Client) Check(ctx context.Context, endpoint Endpoint, token Token) (ali
 	return false, apiErr
 }
 
-// Revoke ends the session that a token belongs to. It returns true if there was
-// no such session any more (401, 404 or 410). An error is an [*Error].
+// Revoke ends the session that a token belongs to. It returns true if there was no
+// such session any more: Flame answered 401, or 404 or 410 and then 401 to a check. An
+// error is an [*Error].
 func (c *Client) Revoke(ctx context.Context, endpoint Endpoint, token Token) (alreadyGone bool, err error) {
 	if !fitsHeader(token) {
 		call := call{op: OpRevoke, endpoint: endpoint}
@@ -183,11 +188,24 @@ func (c *Client) revoke(ctx context.Context, endpoint Endpoint, token Token) (al
 	if apiErr == nil {
 		return false, nil
 	}
-	switch apiErr.Status {
-	case http.StatusUnauthorized, http.StatusNotFound, http.StatusGone:
+	switch {
+	case errors.Is(apiErr, ErrUnauthorized):
 		return true, nil
+	case apiErr.Status == http.StatusNotFound, apiErr.Status == http.StatusGone:
+		// A wrong path gets these too, so they prove nothing by themselves.
+		alive, err := c.Check(ctx, endpoint, token)
+		if err == nil && !alive {
+			return true, nil
+		}
+		apiErr.StillAlive = alive
 	}
 	return false, apiErr
+}
+
+// hasAccepted reports whether the endpoint has accepted a token or a login.
+func (c *Client) hasAccepted(endpoint Endpoint) bool {
+	_, accepted := c.accepted.Load(endpoint)
+	return accepted
 }
 
 // CleanUpContext returns a context for a revocation that must happen whatever

@@ -143,7 +143,7 @@ func testStatus(t *testing.T, op flame.Operation, status, maxRetries int) {
 	token := h.open().Token.Reveal()
 	h.Reset()
 	h.attempts.reset()
-	h.Always(fakeOp[op], &flametest.Fault{Status: status, Body: "<html>", Header: http.Header{"X-Request-Id": {"req-1"}}})
+	h.Always(fakeOp[op], &flametest.Fault{Status: status, Body: `{"error":"no"}`, Header: http.Header{"X-Request-Id": {"req-1"}}})
 	err := h.call(t.Context(), op, token)
 
 	requests := 1
@@ -154,10 +154,15 @@ func testStatus(t *testing.T, op flame.Operation, status, maxRetries int) {
 		requests++ // once more, with the token in the body
 	}
 	h.wantCount(op, requests)
-	if n := len(h.Journal()); n != requests {
-		t.Errorf("%d requests in total, want %d", n, requests)
+	checks := 0
+	if op == flame.OpRevoke && (status == 404 || status == 410) {
+		checks = 1 // these prove nothing by themselves
+	}
+	if n := len(h.Journal()); n != requests+checks {
+		t.Errorf("%d requests in total, want %d", n, requests+checks)
 	}
 	attempts := h.attempts.list()
+	attempts = attempts[:len(attempts)-checks]
 	if len(attempts) != requests {
 		t.Errorf("%d attempts observed, want %d", len(attempts), requests)
 	}
@@ -169,7 +174,7 @@ func testStatus(t *testing.T, op flame.Operation, status, maxRetries int) {
 
 	switch {
 	case op == flame.OpCheck && (status == 401 || status == 403),
-		op == flame.OpRevoke && (status == 401 || status == 404 || status == 410):
+		op == flame.OpRevoke && status == 401:
 		if err != nil {
 			t.Errorf("got %v, want no error", err)
 		}
@@ -221,7 +226,7 @@ func TestTokenStatuses(t *testing.T) {
 		{flame.OpRevoke, 202, false, false},
 		{flame.OpRevoke, 204, false, false},
 		{flame.OpRevoke, 401, true, false},
-		{flame.OpRevoke, 404, true, false},
+		{flame.OpRevoke, 404, true, false}, // a check then finds that it is dead
 		{flame.OpRevoke, 410, true, false},
 		{flame.OpRevoke, 400, false, true},
 		{flame.OpRevoke, 403, false, true},
@@ -241,6 +246,99 @@ func TestTokenStatuses(t *testing.T) {
 				t.Errorf("got %v, %v; want %v, an error: %v", got, err, test.want, test.fails)
 			}
 		})
+	}
+}
+
+// Only Flame itself proves that a token is dead: a 2xx or its own 401. Gateways,
+// wrong paths and maintenance pages answer 401, 403, 404 and 410 too.
+func TestProofOfDeath(t *testing.T) {
+	challenge := func(values ...string) http.Header { return http.Header{"Www-Authenticate": values} }
+	html := http.Header{"Content-Type": {"text/html; charset=utf-8"}}
+	for _, test := range []struct {
+		name     string
+		fault    flametest.Fault
+		accepted bool // the client has had a login accepted there
+		proves   bool
+	}{
+		{"plain 401", flametest.Fault{Status: 401, Body: "no"}, false, true},
+		{"JSON", flametest.Fault{Status: 401, Body: `{"error":"no"}`}, false, true},
+		{"empty", flametest.Fault{Status: 401}, false, true},
+		{"Rails", flametest.Fault{Status: 401, Body: "HTTP Token: Access denied.\n", Header: challenge(`Token realm="Application"`)}, false, true},
+		{"token, any case", flametest.Fault{Status: 401, Header: challenge("token")}, false, true},
+		{"one of several schemes", flametest.Fault{Status: 401, Header: challenge("Basic", `Token realm="x"`)}, false, true},
+		{"Basic", flametest.Fault{Status: 401, Body: "no", Header: challenge(`Basic realm="gateway"`)}, false, false},
+		{"Bearer", flametest.Fault{Status: 401, Header: challenge("Bearer")}, false, false},
+		{"Negotiate", flametest.Fault{Status: 401, Header: challenge("Negotiate")}, false, false},
+		{"Basic, and a login was accepted", flametest.Fault{Status: 401, Body: `{"error":"no"}`, Header: challenge(`Basic realm="Application"`)}, true, true},
+		{"HTML", flametest.Fault{Status: 401, Body: "<html>"}, false, false},
+		{"HTML, and a login was accepted", flametest.Fault{Status: 401, Body: "<html>"}, true, false},
+		{"HTML after a byte order mark", flametest.Fault{Status: 401, Body: "\ufeff <!doctype html>"}, false, false},
+		{"HTML by its type alone", flametest.Fault{Status: 401, Body: "Please sign in <b>here</b>", Header: html}, false, false},
+		{"200 of HTML after a byte order mark", flametest.Fault{Status: 200, Body: "\ufeff<html>"}, false, false},
+		{"200 of HTML by its type alone", flametest.Fault{Status: 200, Body: "Sorry <b>", Header: html}, false, false},
+		{"403", flametest.Fault{Status: 403, Body: "no"}, false, false},
+		{"403 of HTML", flametest.Fault{Status: 403, Body: "<html>"}, false, false},
+		{"404, and the token works", flametest.Fault{Status: 404, Body: "no"}, false, false},
+		{"410, and the token works", flametest.Fault{Status: 410, Body: "no"}, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := start(t, flametest.Config{}, flame.Config{})
+			token := h.open().Token
+			if !test.accepted {
+				h.client, h.attempts = newClient(t, flame.Config{})
+			}
+			h.Always(flametest.OpRevoke, &test.fault)
+			alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, token)
+			if alreadyGone != test.proves || (err == nil) != test.proves {
+				t.Errorf("DELETE: already gone %v, %v; want a proof: %v", alreadyGone, err, test.proves)
+			}
+			h.wantLive(token.Reveal())
+			var e *flame.Error
+			if still := test.fault.Status == 404 || test.fault.Status == 410; errors.As(err, &e) && e.StillAlive != still {
+				t.Errorf("still alive: %v, want %v", e.StillAlive, still)
+			}
+
+			h.Always(flametest.OpCheck, &test.fault)
+			alive, err := h.client.Check(t.Context(), h.endpoint, token)
+			if test.fault.Status == 401 && (err == nil) != test.proves || alive && test.name != "403" {
+				t.Errorf("GET: alive %v, %v; want a proof: %v", alive, err, test.proves)
+			}
+		})
+	}
+}
+
+// 404 and 410 are checked once. A check that says nothing either leaves it unknown.
+func TestNotFoundIsChecked(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		check       *flametest.Fault
+		dead        bool // at the fake
+		alreadyGone bool
+	}{
+		{"dead", nil, true, true},
+		{"alive", nil, false, false},
+		{"not found either", &flametest.Fault{Status: 404, Body: "no"}, true, false},
+		{"a gateway's 401", &flametest.Fault{Status: 401, Body: "<html>"}, true, false},
+		{"no answer", &flametest.Fault{Drop: true}, true, false},
+	} {
+		for _, status := range []int{404, 410} {
+			t.Run(fmt.Sprintf("%d, %s", status, test.name), func(t *testing.T) {
+				h := start(t, flametest.Config{}, flame.Config{})
+				token := h.open().Token
+				if test.dead {
+					h.RevokeAll()
+				}
+				h.Reset()
+				h.Always(flametest.OpRevoke, &flametest.Fault{Status: status, Body: "no"})
+				h.Always(flametest.OpCheck, test.check)
+				alreadyGone, err := h.client.Revoke(t.Context(), h.endpoint, token)
+				if alreadyGone != test.alreadyGone || (err == nil) != test.alreadyGone {
+					t.Errorf("already gone: %v, %v", alreadyGone, err)
+				}
+				h.wantCount(flame.OpRevoke, 1)
+				h.wantCount(flame.OpCheck, 1)
+			})
+		}
 	}
 }
 

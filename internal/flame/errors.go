@@ -38,6 +38,9 @@ var (
 	// ErrUnauthorized: 401. OpOpen: wrong user or password. Otherwise: no live
 	// session has the token.
 	ErrUnauthorized = errors.New("not authorized")
+	// ErrForeign: a 401 or 403 that is not Flame's own, but that of a gateway in front
+	// of it. It proves nothing about the token.
+	ErrForeign = errors.New("something other than Flame answered")
 	// ErrRedirect: a 3xx. Redirects are never followed, because they could carry
 	// a password or token elsewhere.
 	ErrRedirect = errors.New("the answer is a redirect, which is not followed")
@@ -73,6 +76,8 @@ type Error struct {
 	// Lost counts the sessions that Flame may have opened, and whose tokens
 	// nobody has.
 	Lost int
+	// StillAlive: Flame answered 404 or 410 to OpRevoke, and still accepts the token.
+	StillAlive bool
 	// TokenRevoked: with ErrTokenUnusable on OpOpen, the token was revoked.
 	TokenRevoked bool
 

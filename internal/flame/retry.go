@@ -33,6 +33,7 @@ func (c *Client) do(ctx context.Context, call call) (answer *answer, lost int, a
 		c.observe(ctx, &call, number, time.Since(started), answer, apiErr)
 		c.throttle.learn(apiErr)
 		if apiErr == nil {
+			c.accepted.Store(call.endpoint, nil)
 			return answer, lost, nil
 		}
 		if apiErr.answerLost() {

@@ -113,6 +113,7 @@ func TestActionInvoke(t *testing.T) {
 		first   *flametest.Fault
 		fault   *flametest.Fault
 		deletes int
+		checks  int
 		ends    string // the last message
 		fails   []string
 	}{
@@ -122,8 +123,8 @@ func TestActionInvoke(t *testing.T) {
 		"retried":               {first: fail(flametest.Fault{Status: 503}), deletes: 2, ends: "is revoked"},
 		"dead":                  {dead: true, deletes: 1, ends: "was dead already"},
 		"dead, 401":             {dead: true, fault: fail(flametest.Fault{Status: 401}), deletes: 1, ends: "was dead already"},
-		"dead, 404":             {dead: true, fault: fail(flametest.Fault{Status: 404}), deletes: 1, ends: "was dead already"},
-		"dead, 410":             {dead: true, fault: fail(flametest.Fault{Status: 410}), deletes: 1, ends: "was dead already"},
+		"dead, 404":             {dead: true, fault: fail(flametest.Fault{Status: 404}), deletes: 1, checks: 1, ends: "was dead already"},
+		"dead, 410":             {dead: true, fault: fail(flametest.Fault{Status: 410}), deletes: 1, checks: 1, ends: "was dead already"},
 		"server error":          {fault: fail(flametest.Fault{Status: 500, Echo: true}), deletes: 1, fails: []string{"500 (server error)", "Run again later"}},
 		"administrators only":   {fault: fail(flametest.Fault{Status: 403, Echo: true}), deletes: 1, fails: []string{"403 (administrators only)"}},
 		"redirect":              {fault: fail(flametest.Fault{Status: 302, Echo: true, Header: http.Header{"Location": {"https://elsewhere.example/"}}}), deletes: 1, fails: []string{"a redirect to https://elsewhere.example"}},
@@ -157,7 +158,7 @@ func TestActionInvoke(t *testing.T) {
 				t.Errorf("got the messages %q and %s", progress, got)
 			}
 			sameTokens(t, "revoked", endedTokens(fake), slices.Repeat(tokens[:1], test.deletes)...)
-			saw(t, fake, 0, test.deletes, 0)
+			saw(t, fake, 0, test.deletes, test.checks)
 			live := map[bool][]string{true: tokens[1:], false: tokens}[test.ends != ""]
 			if test.dead {
 				live = nil

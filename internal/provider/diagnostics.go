@@ -77,6 +77,9 @@ func describe(e *flame.Error) string {
 	if e.Detail != "" {
 		fmt.Fprintf(&b, " (%s)", e.Detail)
 	}
+	if e.StillAlive {
+		b.WriteString("; a check then found that Flame still accepts the token")
+	}
 	if e.RequestID != "" {
 		fmt.Fprintf(&b, "; Flame's request ID is %s", e.RequestID)
 	}
@@ -96,6 +99,8 @@ func describeResponse(e *flame.Error) string {
 	switch {
 	case errors.Is(e, flame.ErrStatus), errors.Is(e, flame.ErrUnauthorized):
 		return ": Flame answered " + flame.StatusMeaning(e.Status)
+	case errors.Is(e, flame.ErrForeign):
+		return fmt.Sprintf(": the answer was %s, but not Flame's own", flame.StatusMeaning(e.Status))
 	case errors.Is(e, flame.ErrRedirect) && e.Target != "":
 		return fmt.Sprintf(": the answer was %s, a redirect to %s", flame.StatusMeaning(e.Status), e.Target)
 	case errors.Is(e, flame.ErrRedirect):
@@ -121,6 +126,8 @@ func suggest(e *flame.Error) string {
 		return "Run again. Where it happens every time, look for a proxy that cuts connections between here and Flame."
 	case errors.Is(e, flame.ErrTimeout):
 		return "Run again. Where Flame is known to be slow, raise the provider's request_timeout and, in the resource, timeouts."
+	case errors.Is(e, flame.ErrForeign):
+		return "Something in front of Flame, such as a gateway or a maintenance page, seems to have answered, so it is not known whether the token still works. Check the endpoint, path included, and what stands before it."
 	case errors.Is(e, flame.ErrRedirect):
 		return "Redirects are not followed, because they would carry a password or token elsewhere. Set the endpoint to where the API really is."
 	case errors.Is(e, flame.ErrNotJSON), errors.Is(e, flame.ErrNoToken), errors.Is(e, flame.ErrTooLarge):

@@ -501,6 +501,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 		retries   int
 		posts     int
 		deletes   int
+		checks    int
 		alive     int
 		texts     []string // none: no diagnostics
 	}{
@@ -525,8 +526,8 @@ func TestEphemeralDiagnostics(t *testing.T) {
 			texts: []string{"WARNING: Flame may hold a session that nobody knows the token of", "only after an earlier attempt whose answer never arrived", "may have opened a session for each"},
 		},
 		"revoked with 401": {op: revokes, faults: []flametest.Fault{{Status: 401, CarryOut: true}}, posts: 1, deletes: 1},
-		"revoked with 404": {op: revokes, faults: []flametest.Fault{{Status: 404, CarryOut: true}}, posts: 1, deletes: 1},
-		"revoked with 410": {op: revokes, faults: []flametest.Fault{{Status: 410, CarryOut: true}}, posts: 1, deletes: 1},
+		"revoked with 404": {op: revokes, faults: []flametest.Fault{{Status: 404, CarryOut: true}}, posts: 1, deletes: 1, checks: 1},
+		"revoked with 410": {op: revokes, faults: []flametest.Fault{{Status: 410, CarryOut: true}}, posts: 1, deletes: 1, checks: 1},
 		"revoked at last":  {op: revokes, faults: []flametest.Fault{{Status: 503}, {Drop: true}}, retries: 5, posts: 1, deletes: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -554,7 +555,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 				t.Errorf("%d diagnostics", len(diags))
 			}
 			wantTexts(t, diagnosticsText(diags), test.texts, "wrong-canary", "with space", flametest.Password)
-			saw(t, fake, test.posts, test.deletes, 0)
+			saw(t, fake, test.posts, test.deletes, test.checks)
 			if n := len(fake.Live()); n != test.alive {
 				t.Errorf("%d sessions are alive, want %d", n, test.alive)
 			}

@@ -161,6 +161,7 @@ type faultWant struct {
 	requests int
 	outcome  string // ok, fails, dead or gone
 	deletes  int    // requests that try to revoke a token that cannot be kept
+	checks   int    // requests that check a token after a refused revocation
 
 	paused, inBody, orphan, revoked bool
 }
@@ -178,6 +179,11 @@ func newFaultWant(t *testing.T, text string) faultWant {
 	}
 	if i := slices.Index(words, "DELETE"); i > 0 {
 		if w.deletes, err = strconv.Atoi(words[i-1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i := slices.Index(words, "GET"); i > 0 {
+		if w.checks, err = strconv.Atoi(words[i-1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -406,6 +412,9 @@ func (c *faultCell) checkRequests(journal []flametest.Request, soon time.Time) {
 	if c.want.deletes > 0 {
 		want[flametest.OpRevoke] = c.want.deletes
 	}
+	if c.want.checks > 0 {
+		want[flametest.OpCheck] = c.want.checks
+	}
 	if c.fault.unreachable {
 		want = nil
 	}
@@ -525,7 +534,7 @@ func (c *faultCell) checkSecrets(got faultResult, log string, tokens []string) {
 	for _, found := range scan.file("diagnostics and progress", []byte(diagnosticsText(got.diags)+strings.Join(got.progress, "\n"))) {
 		c.errorf("%v", found)
 	}
-	if requests := c.want.requests + c.want.deletes; strings.Count(log, "Flame request ") != requests {
+	if requests := c.want.requests + c.want.deletes + c.want.checks; strings.Count(log, "Flame request ") != requests {
 		c.errorf("the log has other than %d requests: %s", requests, log)
 	}
 	for _, found := range scan.file("log", []byte(log)) {

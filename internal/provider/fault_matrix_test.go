@@ -30,6 +30,7 @@ import (
 //	gone      DELETE: the token was dead already
 //	in body   the second DELETE has the token in its body too, and is no retry
 //	orphan    the user reads that Flame may hold a session nobody knows the token of
+//	1 GET     DELETE: the token is checked, because the refusal proves nothing
 //	3 DELETE  Flame's token cannot be kept; so many requests try to revoke it
 //	revoked   and the user reads that one did
 //
@@ -41,7 +42,7 @@ FAULT                                           | WITH                      | PO
 400, 422                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 2 ok in body / 2 fails in body
 401                                             | -, 0, 3600                | 1 fails                      | 1 dead          | 1 gone
 403                                             | -, 0, 3600                | 1 fails                      | 1 ok            | 1 fails
-404, 410                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 1 gone
+404, 410                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 1 fails 1 GET
 405, 406                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 1 fails
 
 429                                             | -, 0, past date, nonsense | 2 ok / 5 pauses              | 2 ok / 5 pauses | 2 ok / 5 pauses
@@ -59,7 +60,7 @@ no token, empty token, token null, token number | -                         | 1 
 line break, NUL, lost bytes                     | -                         | 1 fails orphan               | 1 ok            | 1 ok
 space, quote, not ASCII                         | -                         | 1 fails 1 DELETE orphan      | 1 ok            | 1 ok
 space, quote, not ASCII                         | DELETE 200, DELETE 204    | 1 fails 1 DELETE revoked     |                 |
-space, quote, not ASCII                         | DELETE 404                | 1 fails 1 DELETE orphan      |                 |
+space, quote, not ASCII                         | DELETE 404                | 1 fails 1 DELETE 1 GET orphan |                 |
 space, quote, not ASCII                         | DELETE 500                | 1 fails 3 DELETE orphan      |                 |
 
 cut                                             | -, carried out            | 2 ok orphan / 3 fails orphan | 1 ok            | 1 ok

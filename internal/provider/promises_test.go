@@ -47,7 +47,7 @@ var promises = []struct {
 		{"User and password come from the resource, else from the provider, else from the environment.", "TestAccSession_credentials flame.TestOpenCredentials"},
 		{"An open that fails stores nothing, and the error says why and what to do.", "TestSessionOpenErrors TestFaultMatrix flame.TestOpenWithoutToken"},
 		{"A revocation that fails is an error, and the state keeps the session.", "TestSessionRevokeErrors TestFaultMatrix"},
-		{"A DELETE that Flame answers with 401 has succeeded: the token is dead.", "TestSessionRevokeErrors TestFaultMatrix flame.TestTokenStatuses"},
+		{"Only Flame itself proves that a token is dead: a 2xx or its own 401. 404 and 410 are checked.", "flame.TestProofOfDeath flame.TestNotFoundIsChecked TestSessionRevokeErrors TestFaultMatrix flame.TestTokenStatuses"},
 		{"A page of HTML with a status of success is no success.", "TestSessionOpenErrors TestFaultMatrix"},
 		{"Delete sends the token in the body too, but only to an API that asks for it.", "TestAccSession_basic TestSessionAPIs flame.TestAccessTokenWithoutEffect flame.TestAccessTokenIsLearnedPerEndpoint"},
 		{"The password is in no plan and no state, and a change of it is no change.", "TestAccSession_password TestAccNoLeaks_lifecycle"},
