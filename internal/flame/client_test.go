@@ -124,7 +124,7 @@ func TestStatuses(t *testing.T) {
 	for _, status := range []int{
 		300, 301, 302, 303, 304, 307, 308,
 		400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 415, 418, 421, 422, 423, 425, 426, 451, 499,
-		500, 501, 502, 503, 504, 505, 507, 511, 599, 999,
+		500, 501, 502, 503, 504, 505, 507, 511, 519, 520, 522, 524, 525, 599, 999,
 	} {
 		for _, op := range allOperations {
 			for _, maxRetries := range []int{0, 3} {
@@ -148,7 +148,7 @@ func testStatus(t *testing.T, op flame.Operation, status, maxRetries int) {
 
 	requests := 1
 	switch {
-	case status == 500 || 502 <= status && status <= 504:
+	case status == 500 || 502 <= status && status <= 504 || 520 <= status && status <= 524:
 		requests += maxRetries
 	case op == flame.OpRevoke && (status == 400 || status == 422):
 		requests++ // once more, with the token in the body
@@ -199,8 +199,8 @@ func wantStatusError(t *testing.T, err error, op flame.Operation, status int) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v wraps a context error", err)
 	}
-	// A gateway's error does not show whether Flame opened the session.
-	if lost := op == flame.OpOpen && (status == 502 || status == 504); (e.Lost > 0) != lost {
+	// An error of the server or a gateway does not show whether Flame opened the session.
+	if lost := op == flame.OpOpen && (status == 500 || 502 <= status && status <= 504 || 520 <= status && status <= 524); (e.Lost > 0) != lost {
 		t.Errorf("%d lost sessions, want some: %v", e.Lost, lost)
 	}
 }

@@ -84,6 +84,7 @@ type Error struct {
 	sent       bool // the request may have reached Flame
 	untrusted  bool // the server's certificate is not trusted
 	retryAfter time.Duration
+	asksToWait bool  // there is a Retry-After
 	cause      error // the context error that ended the call, if any
 }
 
@@ -133,7 +134,7 @@ func (e *Error) Unwrap() []error {
 }
 
 // StatusMeaning returns an HTTP status with its meaning: that of the list of error
-// codes in Flame's public reference, or else that of HTTP.
+// codes in Flame's public reference, or else that of Cloudflare or HTTP.
 func StatusMeaning(status int) string {
 	meaning, ok := map[int]string{
 		400: "invalid request",
@@ -146,6 +147,11 @@ func StatusMeaning(status int) string {
 		429: "too many requests",
 		500: "server error",
 		503: "down for maintenance",
+		520: "a proxy got no valid answer from the server",
+		521: "a proxy found the server down",
+		522: "a proxy could not connect to the server in time",
+		523: "a proxy could not reach the server",
+		524: "a proxy got no answer from the server in time",
 	}[status]
 	if !ok {
 		meaning = strings.ToLower(http.StatusText(status))

@@ -24,9 +24,11 @@ func TestLostOpen(t *testing.T) {
 		{"cut, not carried out", flametest.Fault{Cut: true}, 0, true},
 		{"502 after", flametest.Fault{Status: 502, CarryOut: true}, 1, true},
 		{"504 after", flametest.Fault{Status: 504, CarryOut: true}, 1, true},
-		{"500", flametest.Fault{Status: 500}, 0, false},
-		{"503", flametest.Fault{Status: 503}, 0, false},
-		{"503, cut", flametest.Fault{Status: 503, Body: "maintenance", Cut: true}, 0, false},
+		{"500", flametest.Fault{Status: 500}, 0, true},
+		{"524", flametest.Fault{Status: 524}, 0, true},
+		{"503", flametest.Fault{Status: 503}, 0, true},
+		{"503 with Retry-After", flametest.Fault{Status: 503, Header: http.Header{"Retry-After": {"0"}}}, 0, false},
+		{"503, cut", flametest.Fault{Status: 503, Body: "maintenance", Cut: true}, 0, true},
 		{"429", flametest.Fault{Status: 429}, 0, false},
 	} {
 		for _, encrypted := range []bool{false, true} {

@@ -25,7 +25,7 @@ func TestCancelAfterOpenWasSent(t *testing.T) {
 	}{
 		{"success", nil, respondedAt, nil, false},
 		{"refused", always(http.StatusUnauthorized), respondedAt, ErrUnauthorized, false},
-		{"unavailable, no retry", always(http.StatusServiceUnavailable), respondedAt, ErrStatus, false},
+		{"unavailable, no retry", always(http.StatusServiceUnavailable), respondedAt, ErrStatus, true},
 		{
 			"connection lost, no retry",
 			func(int, http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },

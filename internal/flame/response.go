@@ -41,6 +41,7 @@ func (c *call) interpret(response *http.Response, body []byte, accepted bool) (*
 	}
 	e.Detail = detail
 	e.retryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
+	e.asksToWait = response.Header.Get("Retry-After") != ""
 	if errors.Is(reason, ErrRedirect) {
 		e.Target = redirectTarget(response.Header.Get("Location"), secrets)
 	}

@@ -134,19 +134,27 @@ func (e *Error) retryable() bool {
 	case errors.Is(e, ErrUnreachable), errors.Is(e, ErrTLS), errors.Is(e, ErrLost), errors.Is(e, ErrTimeout):
 		return true
 	case errors.Is(e, ErrStatus):
-		switch e.Status {
-		case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-			http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return true
-		}
+		return e.Status == http.StatusTooManyRequests || serverFailed(e.Status)
 	}
 	return false
 }
 
-// answerLost reports whether Flame may have carried out the request although
-// its own response never arrived: the connection was lost, or a gateway answered
-// because it had lost Flame.
+// serverFailed reports whether a status says that a server or a gateway failed to
+// serve a request that it might serve later. 520 to 524 are those of Cloudflare, see
+// https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/.
+func serverFailed(status int) bool {
+	switch status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return 520 <= status && status <= 524
+}
+
+// answerLost reports whether Flame may have carried out the request although its own
+// response never arrived: the connection was lost, Flame failed after it had done its
+// work, or a gateway had lost Flame. A 503 with a Retry-After refuses a request before
+// anything is done.
 func (e *Error) answerLost() bool {
 	return e.sent && (errors.Is(e, ErrLost) || errors.Is(e, ErrTimeout)) ||
-		e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout
+		serverFailed(e.Status) && (e.Status != http.StatusServiceUnavailable || !e.asksToWait)
 }

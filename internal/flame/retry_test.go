@@ -407,7 +407,7 @@ func TestCancelDuringWait(t *testing.T) {
 					want(t, "reason", e.Reason, test.reason)
 					want(t, "is context.Canceled", errors.Is(e, context.Canceled), true)
 					want(t, "deadline exceeded", e.DeadlineExceeded, false)
-					want(t, "lost a session", e.Lost > 0, false)
+					want(t, "lost a session", e.Lost > 0, op == OpOpen && test.name == "backoff") // of a 503 without Retry-After
 					want(t, "requests", len(b.received()), test.requests)
 				})
 			})

@@ -153,7 +153,8 @@ func suggestForStatus(status int) string {
 		return "The endpoint may lack a part of its path. Check it: the default is " + flame.DefaultEndpoint + "."
 	case http.StatusTooManyRequests:
 		return "Run again later, set the provider's requests_per_second below the account's limit, or raise timeouts in the resource."
-	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+		520, 521, 522, 523, 524:
 		return "Flame has a problem of its own, or is down for maintenance. Run again later."
 	}
 	return "Check the endpoint, then run again; where it stays so, ask Flame's support and name the request ID, if there is one."

@@ -57,6 +57,8 @@ var statusMeanings = map[int]string{
 	405: "405 (wrong method)", 406: "406 (the format is not JSON)", 410: "410 (gone)", 422: "422 (unprocessable entity)",
 	429: "429 (too many requests)", 500: "500 (server error)", 502: "502 (bad gateway)", 503: "503 (down for maintenance)",
 	504: "504 (gateway timeout)",
+	520: "520 (a proxy got no valid answer from the server)", 522: "522 (a proxy could not connect to the server in time)",
+	524: "524 (a proxy got no answer from the server in time)",
 }
 
 // Bodies of responses with the status 200.

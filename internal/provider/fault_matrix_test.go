@@ -46,13 +46,14 @@ FAULT                                           | WITH                      | PO
 405, 406                                        | -, 0, 3600                | 1 fails                      | 1 fails         | 1 fails
 
 429                                             | -, 0, past date, nonsense | 2 ok / 5 pauses              | 2 ok / 5 pauses | 2 ok / 5 pauses
-500                                             | -, 0                      | 2 ok / 3 fails               | 2 ok / 3 fails  | 2 ok / 3 fails
-503                                             | -, 0, past date, nonsense | 2 ok / 3 fails               | 2 ok / 3 fails  | 2 ok / 3 fails
+500, 520, 522, 524                              | -, 0                      | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
+503                                             | -                         | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
+503                                             | 0, past date, nonsense    | 2 ok / 3 fails               | 2 ok / 3 fails  | 2 ok / 3 fails
 502, 504                                        | -, 0                      | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
 429, 503                                        | 1, date soon              | 2 ok /                       | 2 ok /          | 2 ok /
-429, 500, 503                                   | 3600                      | 1 pauses                     | 1 pauses        | 1 pauses
+429, 503                                        | 3600                      | 1 pauses                     | 1 pauses        | 1 pauses
 429, 503                                        | date in an hour           | 1 pauses                     | 1 pauses        | 1 pauses
-502, 504                                        | 3600                      | 1 pauses orphan              | 1 pauses        | 1 pauses
+500, 502, 504                                   | 3600                      | 1 pauses orphan              | 1 pauses        | 1 pauses
 
 HTML                                            | -                         | 1 fails orphan               | 1 fails         | 1 fails
 204, empty, garbage, null, list, too large      | -                         | 1 fails orphan               | 1 ok            | 1 ok
