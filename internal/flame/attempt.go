@@ -222,7 +222,7 @@ func (w *wire) failure(ctx context.Context, err error) *Error {
 	w.sent = sent
 	e := w.call.error(nil)
 	e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)
-	e.sent, e.untrusted, e.cause = w.sent, isUntrusted(err), ctx.Err()
+	e.sent, e.untrusted, e.cause = w.sent, certificateDetail(err) != "", ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		e.DeadlineExceeded, e.cause = true, context.DeadlineExceeded
 	}

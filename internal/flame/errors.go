@@ -82,7 +82,7 @@ type Error struct {
 	TokenRevoked bool
 
 	sent       bool // the request may have reached Flame
-	untrusted  bool // the server's certificate is not trusted
+	untrusted  bool // the server's certificate is not trusted: a retry would find the same one
 	retryAfter time.Duration
 	asksToWait bool  // there is a Retry-After
 	cause      error // the context error that ended the call, if any
@@ -181,23 +181,10 @@ func transportReason(err error, sent, handshakeFailed bool) (detail string, reas
 	return connectionDetail(err, timedOut), ErrUnreachable
 }
 
-// isUntrusted reports whether the server's certificate was not trusted. A retry
-// would find the same one.
-func isUntrusted(err error) bool {
+// certificateDetail returns why the server's certificate is not trusted, or "".
+func certificateDetail(err error) string {
 	var (
 		verify   *tls.CertificateVerificationError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		invalid  x509.CertificateInvalidError
-	)
-	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid)
-}
-
-// tlsDetail returns what is wrong with the server's TLS, or "".
-func tlsDetail(err error) string {
-	var (
-		verify   *tls.CertificateVerificationError
-		record   tls.RecordHeaderError
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
@@ -211,10 +198,17 @@ func tlsDetail(err error) string {
 		return "the server's certificate has expired or is not valid yet"
 	case errors.As(err, &verify), errors.As(err, &invalid):
 		return "the server's certificate does not verify"
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "the server did not answer in TLS; is it a plain http endpoint?"
 	}
 	return ""
+}
+
+// tlsDetail returns what is wrong with the server's TLS, or "".
+func tlsDetail(err error) string {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) {
+		return "the server did not answer in TLS; is it a plain http endpoint?"
+	}
+	return certificateDetail(err)
 }
 
 // connectionDetail returns why no connection was made, or "".
