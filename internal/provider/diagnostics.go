@@ -30,6 +30,17 @@ func addFailure(diags *diag.Diagnostics, task string, err error) {
 	diags.AddError(summary, detail)
 }
 
+// addOpenFailure is addFailure for a session that could not be opened. A refused
+// password that begins or ends with white space is mentioned: in CI, a final line
+// break is common.
+func addOpenFailure(diags *diag.Diagnostics, task string, err error, password string) {
+	summary, detail := failure(task, err)
+	if errors.Is(err, flame.ErrUnauthorized) && password != strings.TrimSpace(password) {
+		detail += "\n\nThe password begins or ends with white space, such as a line break. Check that this is part of it."
+	}
+	diags.AddError(summary, detail)
+}
+
 // failure returns the summary and detail for a call that failed.
 func failure(task string, err error) (summary, detail string) {
 	summary = "Could not " + task

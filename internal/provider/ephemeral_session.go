@@ -151,7 +151,7 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	held := session.Held{Instance: session.NewInstanceID(), Account: e.data.account(login)}
 	opened, err := e.data.run.Open(ctx, held.Account, flame.NewPassword(password), held.Instance)
 	if err != nil {
-		addFailure(&resp.Diagnostics, "open an ephemeral Flame session", err)
+		addOpenFailure(&resp.Diagnostics, "open an ephemeral Flame session", err, password)
 		return
 	}
 	held.Token = opened.Token

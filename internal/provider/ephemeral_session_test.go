@@ -509,6 +509,10 @@ func TestEphemeralDiagnostics(t *testing.T) {
 			arguments: map[string]tftypes.Value{"password": text("wrong-canary")}, posts: 1,
 			texts: []string{"ERROR: Could not open an ephemeral Flame session", "Flame answered 401", "Check user and password", "not tried again"},
 		},
+		"a final line break": {
+			arguments: map[string]tftypes.Value{"password": text("wrong-canary\n")}, posts: 1,
+			texts: []string{"ERROR: Could not open an ephemeral Flame session", "The password begins or ends with white space, such as a line break"},
+		},
 		"no token": {
 			op: opens, faults: []flametest.Fault{{Status: 200, Body: `{"id": 1}`}}, posts: 1,
 			texts: []string{"ERROR: ", "the answer holds no auth_token", "Flame may have opened a session"},

@@ -171,7 +171,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	held := session.Held{Instance: session.NewInstanceID(), Account: r.data.account(login)}
 	opened, err := r.data.run.Open(ctx, held.Account, flame.NewPassword(password), held.Instance)
 	if err != nil {
-		addFailure(&resp.Diagnostics, "open a Flame session", err)
+		addOpenFailure(&resp.Diagnostics, "open a Flame session", err, password)
 		return
 	}
 	held.Token = opened.Token
