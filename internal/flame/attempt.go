@@ -76,7 +76,8 @@ func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error,
 	}
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
-		return nil, wire.failure(ctx, err), wire.reused && wire.unwritten()
+		stale := wire.reused && wire.unwritten() && reqCtx.Err() == nil
+		return nil, wire.failure(ctx, err), stale
 	}
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	if response.StatusCode == http.StatusSwitchingProtocols {
