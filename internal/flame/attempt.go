@@ -27,6 +27,7 @@ type call struct {
 	token    Token    // zero: none
 	body     []byte   // nil: none
 	secrets  []string // besides the token: must not appear in anything kept from the response
+	login    *login   // of OpOpen
 }
 
 // request returns the HTTP request of one attempt. It has a body that cannot be

@@ -47,12 +47,15 @@ type Credentials struct {
 	Password Password
 }
 
-// Client calls Flame APIs. All its calls share one pool of connections, one
-// request rate and one pause after a Retry-After. It is safe for concurrent use.
+// Client calls Flame APIs. All its calls share one pool of connections, and those to
+// one origin what its answers have taught: how long to pause, how fast to go on, and
+// whether it is down. It is safe for concurrent use.
 type Client struct {
 	config    Config
 	transport *http.Transport
-	throttle  throttle
+	ceiling   *rate.Limiter // Config.RequestsPerSecond, for all origins; nil: none
+	origins   sync.Map      // of string, such as https://flame.example → *origin
+	logins    sync.Map      // of loginKey → *login
 
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -76,7 +79,7 @@ func New(config Config) *Client {
 	c := &Client{config: config, dialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
 	c.transport = newTransport(config, c.dial)
 	if config.RequestsPerSecond > 0 {
-		c.throttle.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
+		c.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}
 	return c
 }
@@ -112,7 +115,9 @@ func (c *Client) Open(ctx context.Context, endpoint Endpoint, credentials Creden
 	if err != nil {
 		return Session{}, err
 	}
-	answer, lost, apiErr := c.do(ctx, call{op: OpOpen, endpoint: endpoint, body: body, secrets: []string{password}})
+	answer, lost, apiErr := c.do(ctx, call{
+		op: OpOpen, endpoint: endpoint, body: body, secrets: []string{password}, login: c.login(endpoint, credentials),
+	})
 	if apiErr == nil {
 		session := answer.session.withoutEchoes(credentials.Password)
 		session.Lost = lost

@@ -73,6 +73,12 @@ type Error struct {
 	Wait             time.Duration // how long Flame asked to wait, if that is longer than the time left
 	DeadlineExceeded bool          // the caller's deadline ended the attempts
 
+	// NotSent: the last attempt was not made, because another call has met the failure
+	// that this error describes.
+	NotSent bool
+	// OthersServed: while this call failed, others succeeded at the same origin.
+	OthersServed bool
+
 	// Lost counts the sessions that Flame may have opened, and whose tokens
 	// nobody has.
 	Lost int

@@ -79,9 +79,14 @@ func plural(n int, one, many string) string {
 func describe(e *flame.Error) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s%s", e.Op.Method(), e.Host, e.Path)
-	if e.Attempts > 1 {
+	switch {
+	case e.NotSent && e.Attempts == 0:
+		b.WriteString(" was not sent, because another request of this run had failed in the same way")
+	case e.NotSent:
+		fmt.Fprintf(&b, " was tried %s, and not again, because another request of this run had failed in the same way", plural(e.Attempts, "time", "times"))
+	case e.Attempts > 1:
 		fmt.Fprintf(&b, " was tried %d times; at last", e.Attempts)
-	} else {
+	default:
 		b.WriteString(" failed")
 	}
 	b.WriteString(describeResponse(e))
@@ -150,6 +155,9 @@ func suggest(e *flame.Error) string {
 	case errors.Is(e, flame.ErrTokenUnusable):
 		return "The token was not sent. Check where it comes from: Flame's tokens consist of letters, digits, - and _."
 	}
+	if e.Status == http.StatusServiceUnavailable && e.OthersServed {
+		return "Other requests of this run succeeded meanwhile, so Flame may answer 503 to too many requests. Set the provider's requests_per_second below the account's limit, or run again later."
+	}
 	return suggestForStatus(e.Status)
 }
 
@@ -157,7 +165,7 @@ func suggest(e *flame.Error) string {
 func suggestForStatus(status int) string {
 	switch status {
 	case http.StatusUnauthorized:
-		return "Check user and password. They come from the resource, else from the provider block, else from FLAME_USER and FLAME_PASSWORD. Wrong credentials are not tried again, so that no account gets locked."
+		return "Check user and password. They come from the resource, else from the provider block, else from FLAME_USER and FLAME_PASSWORD. Refused credentials are not sent again in the same run, so that no account gets locked."
 	case http.StatusForbidden:
 		return "Flame knows the user but does not allow this. Check with an administrator of the Flame account that the user may use the API."
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
