@@ -133,6 +133,8 @@ func (e *Error) retryable() bool {
 		return false
 	case errors.Is(e, ErrUnreachable), errors.Is(e, ErrTLS), errors.Is(e, ErrLost), errors.Is(e, ErrTimeout):
 		return true
+	case errors.Is(e, ErrProxy):
+		return e.ProxyStatus == http.StatusTooManyRequests || serverFailed(e.ProxyStatus)
 	case errors.Is(e, ErrStatus):
 		return e.Status == http.StatusTooManyRequests || serverFailed(e.Status)
 	}
