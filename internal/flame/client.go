@@ -53,6 +53,7 @@ type Credentials struct {
 type Client struct {
 	config    Config
 	transport *http.Transport
+	proxies   proxies
 	ceiling   *rate.Limiter // Config.RequestsPerSecond, for all origins; nil: none
 	origins   sync.Map      // of string, such as https://flame.example → *origin
 	logins    sync.Map      // of loginKey → *login
@@ -68,7 +69,8 @@ type Client struct {
 	tokenInBody sync.Map
 }
 
-// New returns a client with connections of its own.
+// New returns a client with connections of its own. Its proxies are those that the
+// environment names now.
 func New(config Config) *Client {
 	if config.RequestTimeout == 0 {
 		config.RequestTimeout = DefaultRequestTimeout
@@ -76,8 +78,9 @@ func New(config Config) *Client {
 	if config.FirstBackoff == 0 {
 		config.FirstBackoff = 500 * time.Millisecond
 	}
-	c := &Client{config: config, dialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
+	c := &Client{config: config, proxies: proxiesFromEnvironment(), dialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
 	c.transport = newTransport(config, c.dial)
+	c.transport.Proxy = c.proxyFor
 	if config.RequestsPerSecond > 0 {
 		c.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}
@@ -86,7 +89,7 @@ func New(config Config) *Client {
 
 func newTransport(config Config, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
+		OnProxyConnectResponse: checkConnect,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			RootCAs:            config.RootCAs,

@@ -87,6 +87,7 @@ func (c *Client) attempt(ctx context.Context, origin *origin, call *call, number
 func (c *call) notSent(other *Error, number int) *Error {
 	e := c.error(other.Reason)
 	e.Detail, e.Status, e.RequestID = other.Detail, other.Status, other.RequestID
+	e.Proxy, e.ProxyStatus = other.Proxy, other.ProxyStatus
 	e.Attempts, e.NotSent = number-1, true
 	return e
 }
@@ -183,6 +184,8 @@ func (e *Error) retryable() bool {
 		return false
 	case errors.Is(e, ErrUnreachable), errors.Is(e, ErrTLS), errors.Is(e, ErrLost), errors.Is(e, ErrTimeout):
 		return true
+	case errors.Is(e, ErrProxy):
+		return e.ProxyStatus == http.StatusTooManyRequests || serverFailed(e.ProxyStatus)
 	case errors.Is(e, ErrStatus):
 		return e.Status == http.StatusTooManyRequests || serverFailed(e.Status)
 	}
