@@ -133,6 +133,13 @@ var promises = []struct {
 		{"Each example works as it stands.", "TestExamples TestExamplesOfTests TestExamplesOfImport TestExamplesAreFormatted"},
 		{"The binary, started by hand, says what it is.", "main.TestStartedByHand"},
 	}},
+	{"real servers, with make test-servers", []promise{
+		{"A session lives on Rails and behind squid as it does with the fake, and a dead token is known by Rails' own 401.", "TestRailsLife TestRailsTokenEndedElsewhere TestSquidPassesThrough"},
+		{"Nothing that nginx answers in its own name proves a token dead.", "TestNginxProvesNothing"},
+		{"nginx gets one request per attempt, over HTTP/1 and HTTP/2.", "flame.TestNginxGetsOneRequestPerAttempt"},
+		{"Each session that a gateway, a closed connection or a failure after the commit loses is counted.", "flame.TestNginxLosesLogins flame.TestNginxClosesConnections TestNginxLosesLogins TestRailsFailsAfterCommit TestRailsCutsTokens"},
+		{"No body reaches a log.", "TestNginxLogsNoBodies TestRailsLogsNoStrayBytes"},
+	}},
 }
 
 type promise struct{ text, tests string }
