@@ -47,6 +47,10 @@
 //   - A request is recorded and carried out in one step. After [Server.Await]
 //     returns, the counts and the live tokens include the awaited requests,
 //     except those that a Fault prevents or holds.
+//   - Request.Opened and Request.Ended are set in that step, so the journal tells
+//     which request made a token and which ended it. With [Shared], several logins
+//     open the same token: the first one made it. Tokens that Revoke and RevokeAll
+//     end are not in the journal.
 //   - Request.Status is set before the response is sent. A client that has a
 //     response therefore finds its status in the journal.
 //   - The journal holds passwords and tokens. Use nothing but made-up ones.
@@ -82,7 +86,13 @@
 // The vendor documents none of these, so Config selects them:
 //
 //   - the status of success
-//   - whether a second login returns the user's first token
+//   - what a login does to the user's earlier token, and DELETE to the user's
+//     other tokens: [Config].Kind. "Permanently deletes the authentication token
+//     of the user" can be read as [Independent], [Shared], [Superseding] or
+//     [Sweeping]
+//   - whether the number of a user's tokens is limited: [Config].MaxTokens
+//   - whether the answer has an id of the user: [Config].SampleID. The id is the
+//     same for each login of a user, and differs between users
 //   - whether DELETE needs access_token, and the status if it is missing; the
 //     fake takes it from a JSON body
 //   - the form of Retry-After, and whether it is sent

@@ -89,7 +89,9 @@ func (s *Server) applyFault(ctx context.Context, x *exchange) bool {
 			return false
 		}
 		if !f.CarryOut {
+			s.mu.Lock()
 			x.resp = s.handle(x.req, f.carriesOut())
+			s.mu.Unlock()
 		}
 	}
 	s.alter(&x.resp, x.req, f)

@@ -71,7 +71,7 @@ func newServer(cfg Config) *Server {
 	s := &Server{
 		cfg:      cfg,
 		basePath: "/api/v1",
-		sessions: newSessions(cfg.SharedTokens),
+		sessions: newSessions(cfg.Kind, cfg.MaxTokens),
 		limiter:  newLimiter(cfg.RateLimit, time.Now()),
 		served:   make(chan struct{}),
 		closed:   make(chan struct{}),
@@ -144,19 +144,19 @@ func (s *Server) Opened() int {
 	return opened
 }
 
-// Revoked returns the number of tokens revoked by DELETE, Revoke or RevokeAll
-// since Start or the last Reset.
+// Revoked returns the number of tokens that ended since Start or the last Reset:
+// by DELETE, by Revoke or RevokeAll, or by a login that ended an earlier token.
 func (s *Server) Revoked() int {
 	_, revoked := s.sessions.counts()
 	return revoked
 }
 
-// Revoke revokes a token without the client's knowledge. It reports whether the
-// token was live.
-func (s *Server) Revoke(token string) bool { return s.sessions.revoke(token) }
+// Revoke revokes one token without the client's knowledge, whatever the kind of
+// account. It reports whether the token was live.
+func (s *Server) Revoke(token string) bool { return s.sessions.end(token) }
 
 // RevokeAll revokes every live token without the client's knowledge.
-func (s *Server) RevokeAll() { s.sessions.revokeAll() }
+func (s *Server) RevokeAll() { s.sessions.endAll() }
 
 // connectionKey is the context key of a connection's number.
 type connectionKey struct{}
