@@ -38,7 +38,7 @@ func TestSession(t *testing.T) {
 		{"no value for id", flametest.Config{SampleID: true}, empty, "", 1},
 		{"version 2, no value for id", flametest.Config{Version: 2, SampleID: true}, empty, "Ada", 1},
 		{"TLS", flametest.Config{TLS: true}, integer, "", 1},
-		{"shared tokens", flametest.Config{SharedTokens: true}, integer, "", 1},
+		{"shared tokens", flametest.Config{Kind: flametest.Shared}, integer, "", 1},
 		{"201", flametest.Config{OpenStatus: 201, RevokeStatus: 201}, integer, "", 1},
 		{"202 and 204", flametest.Config{OpenStatus: 202, RevokeStatus: 204}, integer, "", 1},
 		{"access_token, 400", flametest.Config{RequireAccessToken: true}, integer, "", 2},
@@ -82,7 +82,7 @@ func TestSession(t *testing.T) {
 }
 
 func TestSharedToken(t *testing.T) {
-	h := start(t, flametest.Config{SharedTokens: true}, flame.Config{})
+	h := start(t, flametest.Config{Kind: flametest.Shared}, flame.Config{})
 	first, second := h.open(), h.open()
 	if first.Token != second.Token {
 		t.Fatal("the sessions have different tokens")

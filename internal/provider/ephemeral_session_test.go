@@ -142,7 +142,7 @@ func ephemeralCases() map[string]*ephemeralCase {
 	return map[string]*ephemeralCase{
 		"v1":           {},
 		"v2":           {config: flametest.Config{Version: 2}},
-		"shared":       {config: flametest.Config{SharedTokens: true}},
+		"shared":       {config: flametest.Config{Kind: flametest.Shared}},
 		"no-id":        {config: flametest.Config{SampleID: true}},
 		"statuses":     {config: flametest.Config{OpenStatus: 201, RevokeStatus: 204}},
 		"access-token": {config: flametest.Config{RequireAccessToken: true}},

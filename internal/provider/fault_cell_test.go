@@ -276,7 +276,7 @@ type faultResult struct {
 // run does the operation under the fault and compares the result with the table.
 // It leaves its place among the busy cells while it waits.
 func (c *faultCell) run(ctx context.Context, folder string, busy chan struct{}) error {
-	fake, err := flametest.Start(flametest.Config{SharedTokens: c.tokens == perUser})
+	fake, err := flametest.Start(flametest.Config{Kind: map[string]flametest.Kind{perUser: flametest.Shared}[c.tokens]})
 	if err != nil {
 		return err
 	}

@@ -257,7 +257,7 @@ func TestAccNoLeaks_faults(t *testing.T) {
 
 // The request ID is shown, so it is the best place to have a secret repeated in.
 func TestAccNoLeaks_requestID(t *testing.T) {
-	l := newLeakLife(t, flametest.Config{SharedTokens: true}) // the token is known before Terraform gets it
+	l := newLeakLife(t, flametest.Config{Kind: flametest.Shared}) // the token is known before Terraform gets it
 	const target = "-target=flame_session.environment"
 	named := func(secret string) http.Header { return http.Header{"X-Request-Id": {secret}} }
 	l.fake.Always(flametest.OpOpen, &flametest.Fault{Status: 500, Header: named(leakPasswords["environment"])})

@@ -21,7 +21,7 @@ import (
 // A sharingFake gives all sessions of a user one token.
 func sharingFake(t *testing.T) *flametest.Server {
 	t.Helper()
-	return newFake(t, flametest.Config{SharedTokens: true})
+	return newFake(t, flametest.Config{Kind: flametest.Shared})
 }
 
 const createFirst = "lifecycle {\n create_before_destroy = true\n}\n"
@@ -29,7 +29,7 @@ const createFirst = "lifecycle {\n create_before_destroy = true\n}\n"
 // A replacement that is opened first gets the same token, which must not be
 // revoked then. One that is opened last gets a new token.
 func TestAccSession_sharedReplaced(t *testing.T) {
-	acc := newAccTest(t, flametest.Config{SharedTokens: true})
+	acc := newAccTest(t, flametest.Config{Kind: flametest.Shared})
 	config := func(release string) string {
 		values := "rotate_when_changed = { release = \"" + release + "\" }\n"
 		return acc.config(sessionBlock("first", "user = \"first\"\n"+values+createFirst), sessionBlock("last", "user = \"last\"\n"+values))
@@ -62,7 +62,7 @@ func TestAccSession_sharedReplaced(t *testing.T) {
 // Two sessions of one user live and end together. A session that goes while another
 // of its user comes leaves that one its token, whichever is first.
 func TestAccSession_shared(t *testing.T) {
-	acc := newAccTest(t, flametest.Config{SharedTokens: true})
+	acc := newAccTest(t, flametest.Config{Kind: flametest.Shared})
 	config := func(name string) string {
 		blocks := sessionBlock("a", "") + sessionBlock("b", "")
 		for user := range 12 { // in many orders

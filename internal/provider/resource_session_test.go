@@ -197,7 +197,7 @@ func TestSessionAPIs(t *testing.T) {
 	for name, config := range map[string]flametest.Config{
 		"version 1":              {},
 		"version 2":              {Version: 2},
-		"one token per user":     {SharedTokens: true},
+		"one token per user":     {Kind: flametest.Shared},
 		"id without a value":     {SampleID: true},
 		"201 and 204":            {OpenStatus: 201, RevokeStatus: 204},
 		"access token in body":   {RequireAccessToken: true},

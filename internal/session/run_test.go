@@ -84,7 +84,7 @@ func TestLife(t *testing.T) {
 
 // A token is revoked with its last holder, or for all of them.
 func TestSharedToken(t *testing.T) {
-	fake, run, account := start(t, flametest.Config{SharedTokens: true})
+	fake, run, account := start(t, flametest.Config{Kind: flametest.Shared})
 	first, opened := open(t, run, account)
 	if opened.Shared {
 		t.Error("the first holder is told that it shares its token")
@@ -123,7 +123,7 @@ func TestSharedToken(t *testing.T) {
 
 // A token that is found dead is no longer held.
 func TestDeadTokenIsNotHeld(t *testing.T) {
-	fake, run, account := start(t, flametest.Config{SharedTokens: true})
+	fake, run, account := start(t, flametest.Config{Kind: flametest.Shared})
 	first, _ := open(t, run, account)
 	second, _ := open(t, run, account)
 	fake.RevokeAll()

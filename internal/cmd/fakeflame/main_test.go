@@ -123,7 +123,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-nonsense"}, {"argument"}, {"-addr", "127.0.0.1:none"}, {"-latency", "-1s"}} {
+	for _, args := range [][]string{{"-nonsense"}, {"argument"}, {"-addr", "127.0.0.1:none"}, {"-latency", "-1s"}, {"-kind", "none"}, {"-max-tokens", "-1"}} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%q: no error", args)
 		}

@@ -22,8 +22,9 @@ func (s *Server) operation(method, path string) Operation {
 	}
 }
 
-// handle checks a request, carries it out and returns the response. With
-// carryOut false it returns the same response but changes no session.
+// handle checks a request, carries it out, records in r what that did, and returns
+// the response. With carryOut false it returns the same response but changes no
+// session. The caller holds mu.
 func (s *Server) handle(r *Request, carryOut bool) response {
 	switch {
 	case s.urlHasCredential(r):
@@ -75,7 +76,10 @@ func (s *Server) handleOpen(r *Request, carryOut bool) response {
 	if !known || login["password"] != password {
 		return errorResponse(http.StatusUnauthorized, "wrong user or password")
 	}
-	token := s.sessions.open(login["user"], carryOut)
+	token, ended := s.sessions.open(login["user"], carryOut)
+	if carryOut {
+		r.Opened, r.Ended = token, ended
+	}
 	return jsonResponse(s.cfg.OpenStatus, s.sessionJSON(login["user"], token))
 }
 
@@ -95,9 +99,11 @@ func (s *Server) handleRevoke(r *Request, carryOut bool) response {
 	case members["access_token"] != r.Token:
 		return errorResponse(s.cfg.AccessTokenStatus, "access_token is not that of the header")
 	}
-	// The token may have been revoked since authenticate.
-	if carryOut && !s.sessions.revoke(r.Token) {
-		return errorResponse(http.StatusUnauthorized, "no such session")
+	if carryOut {
+		r.Ended = s.sessions.revoke(r.Token)
+		if len(r.Ended) == 0 { // by Revoke, since authenticate
+			return errorResponse(http.StatusUnauthorized, "no such session")
+		}
 	}
 	return jsonResponse(s.cfg.RevokeStatus, []byte("{}"))
 }

@@ -94,25 +94,6 @@ func TestUsers(t *testing.T) {
 	h.want(h.post(), http.StatusUnauthorized)
 }
 
-func TestSharedTokens(t *testing.T) {
-	h := start(t, Config{SharedTokens: true})
-	token := h.open()
-	if h.open() != token {
-		t.Fatal("a second token for the same user")
-	}
-	other := h.send(t.Context(), "POST", "/sessions", `{"user":"grace","password":"`+Password+`"}`, jsonBody)
-	if strings.Contains(other.body, token) {
-		t.Fatal("the same token for another user")
-	}
-	h.wantSessions(3, 0, 2)
-	h.want(h.delete(token), http.StatusOK)
-	h.want(h.get(token), http.StatusUnauthorized)
-	h.wantSessions(3, 1, 1)
-	if h.open() == token {
-		t.Error("a revoked token was returned again")
-	}
-}
-
 func TestSuccessStatuses(t *testing.T) {
 	h := start(t, Config{OpenStatus: http.StatusCreated, RevokeStatus: http.StatusNoContent})
 	h.want(h.post(), http.StatusCreated)

@@ -17,15 +17,17 @@ const (
 )
 
 // Config configures a [Server]. The zero value is version 1 of the API over
-// plain HTTP, with a token per session and 200 for success.
+// plain HTTP, with independent tokens and 200 for success.
 type Config struct {
 	Addr string // host:port to listen on; default "127.0.0.1:0", any free port
 
-	Users        map[string]string // passwords by login name; nil: any non-empty name, with Password
-	SharedTokens bool              // one token per user: each login returns the same one until it is revoked
+	Users map[string]string // passwords by login name; nil: any non-empty name, with Password
+
+	Kind      Kind // of every account; default Independent
+	MaxTokens int  // live tokens per user: a login that would exceed it ends the user's oldest; 0: no limit
 
 	Version  int  // 1 (default): base path /api/v1, integer ids; 2: /v2, UUIDs, full_name and photo_url
-	SampleID bool // send "id": without a value, as in the vendor's sample; not valid JSON
+	SampleID bool // send "id": without a value, as in the vendor's sample: no user id, and not valid JSON
 
 	RequireAccessToken bool // DELETE needs the body {"access_token": token} besides the header
 	AccessTokenStatus  int  // response to a missing or wrong access_token: 400 (default) or 422
@@ -55,6 +57,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.OpenStatus, http.StatusOK)
 	setDefault(&c.RevokeStatus, http.StatusOK)
 	switch {
+	case !c.Kind.valid():
+		return c, fmt.Errorf("flametest: unknown kind of account %d", c.Kind)
+	case c.MaxTokens < 0:
+		return c, errors.New("flametest: MaxTokens must not be negative")
 	case c.Version != 1 && c.Version != 2:
 		return c, fmt.Errorf("flametest: unknown API version %d", c.Version)
 	case c.AccessTokenStatus != http.StatusBadRequest && c.AccessTokenStatus != http.StatusUnprocessableEntity:

@@ -34,10 +34,17 @@
 //   - Status, Body, Drop and Cut replace the response, and the request is not
 //     carried out: no session is opened or revoked. With CarryOut it is, so the
 //     client loses the response to a request that took effect.
-//   - Header, Reason and Echo alone alter the genuine response.
+//   - Header, Reason, Stray, Members and Echo alone alter the genuine response.
 //   - Hang holds the request until [Server.Release]. The rest of the fault
 //     applies after that.
 //   - A request with a fault bypasses [Config.RateLimit].
+//
+// What gateways and faulty servers send needs no field of its own:
+//
+//   - a 401 that asks for another scheme: Status 401 and a header WWW-Authenticate
+//   - a page of HTML, however disguised: Body and a header Content-Type
+//   - a body on a 204: Status 204 and Stray
+//   - a refused stream: Drop and ResetCode, with [Config].TLS
 //
 // # Journal
 //
@@ -47,6 +54,10 @@
 //   - A request is recorded and carried out in one step. After [Server.Await]
 //     returns, the counts and the live tokens include the awaited requests,
 //     except those that a Fault prevents or holds.
+//   - Request.Opened and Request.Ended are set in that step, so the journal tells
+//     which request made a token and which ended it. With [Shared], several logins
+//     open the same token: the first one made it. Tokens that Revoke and RevokeAll
+//     end are not in the journal.
 //   - Request.Status is set before the response is sent. A client that has a
 //     response therefore finds its status in the journal.
 //   - The journal holds passwords and tokens. Use nothing but made-up ones.
@@ -82,7 +93,13 @@
 // The vendor documents none of these, so Config selects them:
 //
 //   - the status of success
-//   - whether a second login returns the user's first token
+//   - what a login does to the user's earlier token, and DELETE to the user's
+//     other tokens: [Config].Kind. "Permanently deletes the authentication token
+//     of the user" can be read as [Independent], [Shared], [Superseding] or
+//     [Sweeping]
+//   - whether the number of a user's tokens is limited: [Config].MaxTokens
+//   - whether the answer has an id of the user: [Config].SampleID. The id is the
+//     same for each login of a user, and differs between users
 //   - whether DELETE needs access_token, and the status if it is missing; the
 //     fake takes it from a JSON body
 //   - the form of Retry-After, and whether it is sent

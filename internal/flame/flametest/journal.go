@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -33,10 +34,12 @@ type Request struct {
 	RawQuery string
 	Header   http.Header
 	Body     []byte
-	Token    string // from the header Authorization: Token token=…; empty: none
-	Status   int    // of the response; 0: none yet, dropped, or the client left first
-	Conn     int    // number of the connection, from 1
-	Proto    string // such as "HTTP/1.1"
+	Token    string   // from the header Authorization: Token token=…; empty: none
+	Opened   string   // token that this login opened or, if Shared, returned again; empty: none
+	Ended    []string // tokens that this request ended, oldest first
+	Status   int      // of the response; 0: none yet, dropped, or the client left first
+	Conn     int      // number of the connection, from 1
+	Proto    string   // such as "HTTP/1.1"
 	Arrived  time.Time
 	Faulted  bool // a Fault applied
 }
@@ -45,6 +48,7 @@ func (r *Request) clone() Request {
 	c := *r
 	c.Header = r.Header.Clone()
 	c.Body = bytes.Clone(r.Body)
+	c.Ended = slices.Clone(r.Ended)
 	return c
 }
 

@@ -4,6 +4,7 @@ package flametest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -23,6 +24,7 @@ type Server struct {
 	sessions *sessions
 	limiter  *limiter // nil: no limit
 
+	tls       *tls.Config // nil: plain HTTP
 	http      *http.Server
 	served    chan struct{}  // closed when the accept loop has ended
 	openConns sync.WaitGroup // open connections
@@ -71,7 +73,7 @@ func newServer(cfg Config) *Server {
 	s := &Server{
 		cfg:      cfg,
 		basePath: "/api/v1",
-		sessions: newSessions(cfg.SharedTokens),
+		sessions: newSessions(cfg.Kind, cfg.MaxTokens),
 		limiter:  newLimiter(cfg.RateLimit, time.Now()),
 		served:   make(chan struct{}),
 		closed:   make(chan struct{}),
@@ -95,12 +97,10 @@ func newServer(cfg Config) *Server {
 
 func (s *Server) acceptLoop(listener net.Listener) {
 	defer close(s.served)
-	// Serve always returns an error. After Close nobody needs it.
-	if s.cfg.TLS {
-		_ = s.http.ServeTLS(listener, "", "")
-	} else {
-		_ = s.http.Serve(listener)
+	if s.tls != nil {
+		listener = resetListener{tls.NewListener(listener, s.tls)}
 	}
+	_ = s.http.Serve(listener) // always returns an error; after Close nobody needs it
 }
 
 // Close aborts hung requests, closes all connections and waits for the request
@@ -144,28 +144,35 @@ func (s *Server) Opened() int {
 	return opened
 }
 
-// Revoked returns the number of tokens revoked by DELETE, Revoke or RevokeAll
-// since Start or the last Reset.
+// Revoked returns the number of tokens that ended since Start or the last Reset:
+// by DELETE, by Revoke or RevokeAll, or by a login that ended an earlier token.
 func (s *Server) Revoked() int {
 	_, revoked := s.sessions.counts()
 	return revoked
 }
 
-// Revoke revokes a token without the client's knowledge. It reports whether the
-// token was live.
-func (s *Server) Revoke(token string) bool { return s.sessions.revoke(token) }
+// Revoke revokes one token without the client's knowledge, whatever the kind of
+// account. It reports whether the token was live.
+func (s *Server) Revoke(token string) bool { return s.sessions.end(token) }
 
 // RevokeAll revokes every live token without the client's knowledge.
-func (s *Server) RevokeAll() { s.sessions.revokeAll() }
+func (s *Server) RevokeAll() { s.sessions.endAll() }
 
-// connectionKey is the context key of a connection's number.
+// connection is what a request knows of its connection.
+type connection struct {
+	number int
+	reset  *resetConn // nil: plain HTTP
+}
+
+// connectionKey is the context key of a connection.
 type connectionKey struct{}
 
-func (s *Server) numberConnection(ctx context.Context, _ net.Conn) context.Context {
+func (s *Server) numberConnection(ctx context.Context, conn net.Conn) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted++
-	return context.WithValue(ctx, connectionKey{}, s.accepted)
+	reset, _ := conn.(*resetConn)
+	return context.WithValue(ctx, connectionKey{}, connection{s.accepted, reset})
 }
 
 func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {

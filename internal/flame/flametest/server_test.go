@@ -99,6 +99,8 @@ func TestClose(t *testing.T) {
 func TestBadConfig(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"version":             {Version: 3},
+		"kind":                {Kind: 4},
+		"token limit":         {MaxTokens: -1},
 		"access token status": {AccessTokenStatus: 404},
 		"open status":         {OpenStatus: 302},
 		"rate":                {RateLimit: RateLimit{PerSecond: -1}},
