@@ -705,6 +705,43 @@ resource "terraform_data" "last" {
 	}
 }
 
+// If Terraform dies, the provider revokes the sessions that are open, and those that
+// are being opened.
+func TestEphemeralOrphaned(t *testing.T) {
+	needs(t, ephemeralResources)
+	const sessions, open = 6, 3
+	for to, signal := range map[whom]syscall.Signal{commandAlone: syscall.SIGKILL, wholeGroup: syscall.SIGHUP} {
+		t.Run(signal.String(), func(t *testing.T) {
+			fake := newFake(t, flametest.Config{})
+			w := newWorkspace(t, fake, fmt.Sprintf(`
+ephemeral "flame_session" "this" {
+  count = %d
+}
+resource "terraform_data" "user" {
+  provisioner "local-exec" {
+    command     = "true"
+    environment = { TOKENS = jsonencode(ephemeral.flame_session.this[*].auth_token) }
+  }
+}
+`, sessions))
+			w.must("plan", "-input=false", "-out=plan.bin")
+			fake.Reset()
+			for range open {
+				fake.Script(flametest.OpOpen, flametest.Fault{Reason: "OK"})
+			}
+			fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
+			r := w.start("apply", "plan.bin")
+			r.arrived(fake, flametest.OpOpen, sessions)
+			r.signal(to, signal)
+			r.wait()
+			fake.Release()
+			r.end()
+			saw(t, fake, sessions, sessions, 0)
+			noneLive(t, fake)
+		})
+	}
+}
+
 // Where Flame gives one token per user, an ephemeral session does not take the
 // token from a managed one that the same run has seen.
 func TestEphemeralSharesWithManaged(t *testing.T) {
