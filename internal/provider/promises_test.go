@@ -126,7 +126,8 @@ var promises = []struct {
 		{"A POST on the wire is not aborted, and its token gets into the state.", "TestInterruptedRequest TestInterruptedRun flame.TestCancelAfterOpenWasSent flame.TestCancelDuringResponseToOpen flame.TestCancelledOpenReturnsItsToken"},
 		{"Waits, retries and other requests end at once.", "TestInterruptedRequest TestCallsEndWithTheirCaller flame.TestCancelDuringWait flame.TestCancelDuringDial flame.TestCancelAbortsOtherRequests flame.TestCancelAbortsCheckAndRevoke"},
 		{"After a destroy that was interrupted or killed, the state still has every session that may be alive.", "TestInterruptedRun TestKilled"},
-		{"A second interrupt or a kill loses no more than the requests in flight.", "TestInterruptedRun TestKilled"},
+		{"After a second interrupt, the provider revokes what it was opening, if the answer comes in time.", "TestFinishRevokesOpens TestInterruptedRequest"},
+		{"If Terraform is killed, the provider revokes what it was opening; what Terraform had received and not written is lost.", "TestKilled"},
 	}},
 	{"what people read", []promise{
 		{"A diagnostic says what was tried, the status with its meaning, the request ID, and what to do.", "TestFaultMatrix TestSessionOpenErrors flame.TestErrorText flame.TestStatusMeaning flame.TestTransportReason"},

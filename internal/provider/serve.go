@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 )
 
 // Serve serves the provider to the Terraform that started this process, until
-// that ends it, and then revokes the ephemeral sessions that are still open. With
+// that ends it, and then revokes the ephemeral sessions that are still open and what was
+// being opened. With
 // managedDebug it waits for any Terraform instead, and prints how to connect.
 func Serve(version string, managedDebug bool) error {
 	// net/http writes stray bytes of responses to the standard logger, and its HTTP/2
@@ -37,8 +39,8 @@ func Serve(version string, managedDebug bool) error {
 		}
 	}
 	parent := os.Getppid()
-	p := &flameProvider{version: version, now: time.Now, orphaned: func() bool { return !managedDebug && os.Getppid() != parent }}
-	defer p.revokeUnclosed()
+	var stopped atomic.Bool // a second interrupt ends the server while sessions are being opened
+	p := &flameProvider{version: version, now: time.Now, orphaned: func() bool { return stopped.Load() || !managedDebug && os.Getppid() != parent }}
 	server, err := newServer(p, logging)
 	if err != nil {
 		return err
@@ -49,7 +51,19 @@ func Serve(version string, managedDebug bool) error {
 	} else {
 		go p.exitIfOrphaned()
 	}
-	return tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
+	err = tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
+	stopped.Store(true)
+	p.finish()
+	return err
+}
+
+// finish waits for the sessions that are being opened, and revokes what nobody is left to
+// receive or close.
+func (p *flameProvider) finish() {
+	for _, run := range p.configured() {
+		run.WaitForOpens()
+	}
+	p.revokeUnclosed()
 }
 
 // ignoreSignals has the provider survive signals to its process group: Terraform
@@ -69,10 +83,7 @@ func (p *flameProvider) exitIfOrphaned() {
 		if !p.orphaned() {
 			continue
 		}
-		for _, run := range p.configured() {
-			run.WaitForOpens()
-		}
-		p.revokeUnclosed()
+		p.finish()
 		os.Exit(1)
 	}
 }
