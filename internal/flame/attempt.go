@@ -213,25 +213,20 @@ func http1Conn(conn net.Conn) *countedConn {
 	return counted
 }
 
-// sentUnlessRefused reports whether the request may have been carried out. It was
-// not if nothing of it was written, or if the server refused its stream or was going
-// away (RFC 9113, 8.7). net/http tells that in the error's text alone.
-func (w *wire) sentUnlessRefused(err error) bool {
-	if w.unwritten() || strings.Contains(err.Error(), "REFUSED_STREAM") || strings.Contains(err.Error(), "GOAWAY") {
-		return false
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sent
+// refusedUnprocessed reports whether the server refused a request's stream or was going
+// away, so that it did nothing (RFC 9113, 8.7). net/http tells that in the error's text
+// alone.
+func refusedUnprocessed(err error) bool {
+	return strings.Contains(err.Error(), "REFUSED_STREAM") || strings.Contains(err.Error(), "GOAWAY")
 }
 
 // failure returns the error of an attempt that got no whole response.
 func (w *wire) failure(ctx context.Context, err error) *Error {
-	sent := w.sentUnlessRefused(err)
+	unwritten, refused := w.unwritten(), refusedUnprocessed(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	connected := w.sent
-	w.sent = sent
+	w.sent = connected && !unwritten && !refused // whether it may have been carried out
 	e := w.call.error(nil)
 	e.sent, e.untrusted, e.cause = w.sent, certificateFault(err) != "", ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
@@ -240,6 +235,8 @@ func (w *wire) failure(ctx context.Context, err error) *Error {
 	switch {
 	case errors.Is(e.cause, context.Canceled) && (w.call.op != OpOpen || !w.sent):
 		e.Reason = ErrInterrupted
+	case connected && refused:
+		e.Detail, e.Reason = "the server refused the request unprocessed", ErrLost
 	case !connected && w.proxy != "" && e.blameProxy(w.proxy, err, w.handshakeFailed):
 	default:
 		e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)

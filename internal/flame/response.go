@@ -5,7 +5,6 @@ package flame
 import (
 	"bytes"
 	"errors"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,8 +76,9 @@ func asksForOtherScheme(header http.Header) bool {
 
 // isHTML reports whether a body is a page of HTML, which Flame never sends.
 func isHTML(header http.Header, body []byte) bool {
-	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if len(body) > 0 && err == nil && (mediaType == "text/html" || mediaType == "application/xhtml+xml") {
+	mediaType, _, _ := strings.Cut(header.Get("Content-Type"), ";") // its parameters may be broken
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+	if len(body) > 0 && (mediaType == "text/html" || mediaType == "application/xhtml+xml") {
 		return true
 	}
 	return bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff"))), []byte("<"))

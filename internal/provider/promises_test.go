@@ -86,7 +86,7 @@ var promises = []struct {
 		{"A token that another session of the run holds is not revoked, and a warning says so.", "TestAccSession_shared TestSessionShared session.TestSharedToken session.TestRelease"},
 		{"If one of several sessions with the same token is replaced, tainted or removed, with a refresh or without, the token stays alive or the user is told of the others.", "TestSharedOneOfSeveral"},
 		{"A replacement that gets the same token again keeps it alive, and the user is told that nothing was rotated.", "TestAccSession_sharedReplaced TestSharedReplacement session.TestGivenAgain"},
-		{"A login that ends another session of the run is told of, and no other login that would is sent.", "TestSupersedingTwoNew TestSupersedingManyNew session.TestSuperseding session.TestSupersedingInParallel"},
+		{"A login that ends another session of the run is told of, and no other login that would is sent.", "TestSupersedingTwoNew TestSupersedingManyNew session.TestSuperseding session.TestSupersedingInParallel session.TestLoginDuringCheck"},
 		{"An ephemeral login that ends a managed session is an error; if the managed one is checked only later, a warning names both causes.", "TestSupersedingEphemeral"},
 		{"A revocation that ends another session of the run is told of, and no other revocation that would is sent.", "TestSweepingRotation session.TestSweeping"},
 		{"A plan that opens a session beside one that it keeps warns, whichever it plans first, unless two live tokens have shown that a login ends none.", "TestNewBesideKept session.TestPlannedBesideEachOther session.TestRefreshShowsIndependence"},

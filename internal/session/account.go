@@ -39,6 +39,7 @@ type behavior struct {
 	supersedes bool // a login has ended an earlier token
 	sweeps     bool // a revocation has ended other tokens
 
+	logins int // of this run
 	// Each is found out with one extra request at most.
 	loginChecked, revocationChecked bool
 }

@@ -251,3 +251,37 @@ func TestPlannedBesideEachOther(t *testing.T) {
 		t.Error("c is not told that its token is revoked")
 	}
 }
+
+// A login that comes while a token is being checked may have ended it after Flame said
+// that it was alive, so it is checked again.
+func TestLoginDuringCheck(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{Kind: flametest.Superseding})
+	a, _ := open(t, run, account)
+	client := flame.New(flame.Config{})
+	t.Cleanup(client.CloseIdleConnections)
+	run = session.NewRun(client, func() bool { return false })
+	run.Refreshed(a)
+	fake.Reset()
+	fake.Script(flametest.OpCheck, flametest.Fault{Hang: true, Status: 200, Body: "[]"})
+	type answer struct {
+		alive bool
+		err   error
+	}
+	checked := make(chan answer)
+	go func() {
+		alive, err := run.Check(t.Context(), a)
+		checked <- answer{alive, err}
+	}()
+	if err := fake.Await(t.Context(), flametest.OpCheck, 1); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := open(t, run, account)
+	fake.Release()
+	if got := <-checked; got.alive || got.err != nil {
+		t.Errorf("%+v, want that the token is dead", got)
+	}
+	if others := run.LiveOthers(a); len(others) != 1 || others[0].Token != b.Token {
+		t.Errorf("%d others are alive, want the new one", len(others))
+	}
+	wantRequests(t, fake, 1, 0, 2)
+}

@@ -98,19 +98,32 @@ func (r *Run) claimLocked(held Held) (shared bool) {
 	return true
 }
 
-// sawAlive records that Flame has accepted the token of an instance.
-func (r *Run) sawAlive(held Held) {
+// logins returns how many logins for the account this run has made.
+func (r *Run) logins(account Account) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.behaviorLocked(account).logins
+}
+
+// sawAlive records that Flame has accepted the token of an instance. loginsBefore is how
+// many logins there were before it was asked: a later one may have ended the token, and
+// then it returns false.
+func (r *Run) sawAlive(held Held, loginsBefore int) bool {
 	if held.Instance == "" {
-		return // nothing holds it yet: an import
+		return true // nothing holds it yet: an import
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.knownLocked(held).status = alive
 	b := r.behaviorLocked(held.Account)
-	if b.coexist || !held.Account.isKnown() {
-		return
+	if b.logins != loginsBefore && !b.loginsEndNothing() {
+		r.knownLocked(held).status = doubtful
+		return false
 	}
-	b.coexist = slices.ContainsFunc(r.liveLocked(held), func(k *known) bool { return k.Account.isKnown() })
+	r.knownLocked(held).status = alive
+	if !b.coexist && held.Account.isKnown() {
+		b.coexist = slices.ContainsFunc(r.liveLocked(held), func(k *known) bool { return k.Account.isKnown() })
+	}
+	return true
 }
 
 // sawDead records that a token no longer works.

@@ -114,6 +114,7 @@ func (r *Run) open(ctx context.Context, held Held, password flame.Password) (Ope
 	r.mu.Lock()
 	opened.Shared = r.claimLocked(held)
 	r.knownLocked(held).opened, r.knownLocked(held).status = true, alive
+	r.behaviorLocked(held.Account).logins++
 	if i := slices.IndexFunc(r.plannedOpens, func(p Held) bool { return p.Account.same(held.Account) }); i >= 0 {
 		r.plannedOpens = slices.Delete(r.plannedOpens, i, i+1)
 	}
@@ -151,12 +152,14 @@ func (r *Run) WasRefreshed(instance InstanceID) bool {
 // Check reports whether a token still works. The instance no longer holds one
 // that does not. An error, a [*flame.Error], means that Flame did not say.
 func (r *Run) Check(ctx context.Context, held Held) (alive bool, err error) {
-	alive, err = r.client.Check(ctx, held.Account.Endpoint, held.Token)
-	switch {
-	case err != nil:
-	case alive:
-		r.sawAlive(held)
-	default:
+	for range 2 { // again, if a login may have ended the token meanwhile
+		before := r.logins(held.Account)
+		alive, err = r.client.Check(ctx, held.Account.Endpoint, held.Token)
+		if err != nil || !alive || r.sawAlive(held, before) {
+			break
+		}
+	}
+	if err == nil && !alive {
 		r.sawDead(held)
 	}
 	return alive, err
