@@ -82,5 +82,9 @@ func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeReque
 	default:
 		progress("Session %s is revoked", token.SessionID())
 		addRevocation(&resp.Diagnostics, token.SessionID(), revocation, false)
+		// Terraform drops the warnings of an action that a lifecycle triggers.
+		for _, warning := range resp.Diagnostics.Warnings() {
+			progress("Warning: %s. %s", warning.Summary(), warning.Detail())
+		}
 	}
 }

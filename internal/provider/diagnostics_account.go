@@ -43,6 +43,15 @@ func addNotRevoked(diags *diag.Diagnostics, id string, replaced bool) {
 	diags.AddWarning("The Flame token is not revoked, because another session holds it: session "+id, detail)
 }
 
+// addSharedWithKept warns in a plan that an ephemeral session holds the token of a managed
+// one. Not shown the managed one, the apply would revoke the token.
+func addSharedWithKept(diags *diag.Diagnostics, id string) {
+	diags.AddWarning("An apply may revoke the token of a session that it keeps: Flame session "+id,
+		fmt.Sprintf("An ephemeral session holds the same token as session %s. %s The plan has not revoked it. "+
+			"But during apply, Terraform does not show the provider the sessions that it keeps, so closing the ephemeral session ends both. "+
+			"Use the token of the managed session instead, or set revoke_on_close = false in the ephemeral one.", id, shared))
+}
+
 // addRevocation warns of what a revocation has done to other sessions, or why the token
 // was not revoked.
 func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revocation, replaced bool) {
@@ -100,8 +109,8 @@ func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
 // addMayEnd warns in a plan that a login may end a session that the plan keeps.
 func addMayEnd(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("Opening another session of the user may end this one: Flame session "+id,
-		fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s The provider has not seen yet what this account does. "+
-			"If it does that, whatever uses the token of session %s gets 401 after the apply. %s", id, superseding, id, oneSessionPerUser))
+		fmt.Sprintf("The plan keeps session %s, and another one of the same user is opened beside it. %s On others, a revocation ends all tokens of the user. "+
+			"The provider has not seen yet what this account does. If it does either, whatever uses the token of session %s gets 401. %s", id, superseding, id, oneSessionPerUser))
 }
 
 // addWillEnd warns in a plan that the token of a session is revoked for another one.
@@ -111,12 +120,12 @@ func addWillEnd(diags *diag.Diagnostics, id string) {
 			"Make the plan with a refresh, or replace all sessions that hold the token in one apply. %s", id, shared, oneSessionPerUser))
 }
 
-// addEndedElsewhere warns that a refresh found a token dead. others are the live sessions
-// of the same account.
+// addEndedElsewhere warns that a refresh found a token dead. others are the sessions of the
+// same account that are alive or were opened in this run.
 func addEndedElsewhere(diags *diag.Diagnostics, id string, others []session.Held) {
 	detail := fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.", id)
 	if len(others) > 0 {
-		detail += fmt.Sprintf("\n\nSession %s of the same user is alive. %s So opening that one may have ended session %s. "+
+		detail += fmt.Sprintf("\n\nSession %s of the same user is alive, or was opened in this run. %s So opening that one may have ended session %s. "+
 			"To tell: if the new session dies too as soon as another one of the user is opened, a login ends the earlier token; if it lives on, session %s was revoked elsewhere or had expired. %s",
 			sessionIDs(others), superseding, id, id, oneSessionPerUser)
 	}

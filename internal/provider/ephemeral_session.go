@@ -170,6 +170,9 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 		e.data.run.RevokeAtExit(held)
 	}
 	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), opened.Lost)
+	for _, held := range opened.Beside {
+		addMayEnd(&resp.Diagnostics, held.Token.SessionID())
+	}
 }
 
 func (e *sessionEphemeralResource) Close(ctx context.Context, req ephemeral.CloseRequest, resp *ephemeral.CloseResponse) {
@@ -197,6 +200,8 @@ func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held,
 	case err != nil:
 		summary, detail := failure(task, err)
 		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, orphanedSession))
+	case revocation.Kept:
+		addSharedWithKept(diags, held.Token.SessionID())
 	default:
 		addRevocation(diags, held.Token.SessionID(), revocation, false)
 	}

@@ -772,7 +772,7 @@ ephemeral "flame_session" "this" {
 
 	// A plan refreshes the managed one first.
 	r = w.must("plan", "-input=false", "-detailed-exitcode")
-	r.says(t, warning)
+	r.says(t, "An apply may revoke the token of a session that it keeps: Flame session "+w.sessions()["this"].text("id"), "revoke_on_close = false")
 	saw(t, fake, 3, 0, 1)
 	w.agrees()
 	fake.RevokeAll()

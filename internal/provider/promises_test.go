@@ -68,6 +68,7 @@ var promises = []struct {
 		{"timeouts bound whole operations, retries and pauses included.", "TestAccSession_timeouts flame.TestDeadlineBeforeRetryAfter"},
 		{"A state of an earlier version goes on working.", "TestStateStoredEarlier"},
 		{"Many sessions take few connections and little memory.", "TestManySessions TestCallsLeaveNothingBehind flame.TestHTTP2StreamLimit flame.TestThrottleFits"},
+		{"With every kind of account, no run ends with a token in the state that it has ended without saying so.", "TestSituations"},
 	}},
 	{"import", []promise{
 		{"A session is imported from an environment variable or a file, by block or command, and is not replaced afterwards.", "TestAccSession_import TestAccSession_importBlocks TestAccSession_importEncodings TestImportCommand TestImportIntoModule TestImportGeneratesConfiguration"},

@@ -251,7 +251,7 @@ func (r *sessionResource) verify(ctx context.Context, state sessionModel, held s
 				state.ID.ValueString(), detail))
 	case !alive:
 		resp.State.RemoveResource(ctx)
-		addEndedElsewhere(&resp.Diagnostics, state.ID.ValueString(), r.data.run.LiveOthers(held))
+		addEndedElsewhere(&resp.Diagnostics, state.ID.ValueString(), r.data.run.Suspects(held))
 	}
 }
 
@@ -301,7 +301,7 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 		return
 	}
 	var revocation session.Revocation
-	if private.StillHeld || slices.Contains(private.HeldByOthers, id) {
+	if private.StillHeld || slices.Contains(private.HeldByOthers, id) || slices.Contains(private.Beside, id) {
 		revocation = r.data.run.LeaveToOthers(held)
 	} else if revocation, err = r.data.run.Revoke(ctx, held); err != nil {
 		addRevokeFailure(&resp.Diagnostics, id, err)

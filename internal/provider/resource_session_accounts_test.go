@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
@@ -33,7 +36,9 @@ func (w *workspace) tellsOfDead(r result, want int) {
 		w.t.Errorf("%d tokens in the state are dead, want %d", len(dead), want)
 	}
 	for _, id := range dead {
-		r.says(w.t, id)
+		if r.told(id) == "" {
+			w.t.Errorf("no diagnostic is about session %s: %v", id, r)
+		}
 	}
 }
 
@@ -46,7 +51,7 @@ func TestSupersedingTwoNew(t *testing.T) {
 	r.says(t, "A login has ended another Flame session", "one flame_session per user")
 	saw(t, fake, 2, 0, 1)
 
-	// The refresh names the one that lives, and the plan warns of the next login.
+	// The plan warns of the next login.
 	var live string
 	for _, s := range w.sessions() {
 		if !slices.Contains(w.deadIDs(), s.text("id")) {
@@ -54,7 +59,23 @@ func TestSupersedingTwoNew(t *testing.T) {
 		}
 	}
 	w.must("plan", "-input=false").says(t, "The Flame session has ended elsewhere: session "+w.deadIDs()[0],
-		"Session "+live+" of the same user is alive", "Opening another session of the user may end this one: Flame session "+live)
+		"Opening another session of the user may end this one: Flame session "+live)
+}
+
+// A refresh that finds a token dead names the session that it has seen alive.
+func TestRefreshNamesLiveSession(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	ended, live := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
+	run := newSessionRun(t, fake, nil)
+	if _, err := run.read(t.Context(), live); err != nil {
+		t.Fatal(err)
+	}
+	read, err := run.read(t.Context(), ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, read.diags, aWarning, "The Flame session has ended elsewhere: session "+flame.NewToken(ended.token).SessionID(),
+		"Session "+flame.NewToken(live.token).SessionID()+" of the same user is alive", "logins end each other")
 }
 
 // Of many new sessions, two are opened: the third login would end a live one.
@@ -189,6 +210,25 @@ func TestSharedOneOfSeveral(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The plan sees a tainted session neither with its state nor, without a refresh, otherwise.
+// But Delete knows the IDs of the sessions that the plan keeps.
+func TestSharedTaintWithoutRefresh(t *testing.T) {
+	fake := sharingFake(t)
+	kept, tainted := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
+	run := newSessionRun(t, fake, nil)
+	planWith(t, run, kept, nil)
+	plan := planWith(t, run, heldSession{value: nothing(t, run)}, nil)
+	run = newSessionRun(t, fake, nil)
+	applied, err := run.ApplyResourceChange(t.Context(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: sessionType, PriorState: tainted.value, Config: nothing(t, run), PlannedState: nothing(t, run), PlannedPrivate: plan.PlannedPrivate,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, applied.Diagnostics, aWarning, "The Flame token is not revoked, because another session holds it: session "+flame.NewToken(kept.token).SessionID())
+	saw(t, fake, 2, 0, 0)
 }
 
 // On an account whose revocations end all tokens of the user, the old session takes the

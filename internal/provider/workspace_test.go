@@ -264,7 +264,7 @@ func (w *workspace) sessions() map[string]sessionState {
 			continue
 		}
 		for _, i := range r.Instances {
-			address := r.Name
+			address := strings.TrimPrefix(r.Module+"."+r.Name, ".")
 			if i.IndexKey != nil {
 				address += fmt.Sprintf("[%v]", i.IndexKey)
 			}

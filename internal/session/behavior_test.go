@@ -280,8 +280,63 @@ func TestLoginDuringCheck(t *testing.T) {
 	if got := <-checked; got.alive || got.err != nil {
 		t.Errorf("%+v, want that the token is dead", got)
 	}
-	if others := run.LiveOthers(a); len(others) != 1 || others[0].Token != b.Token {
+	if others := run.Suspects(a); len(others) != 1 || others[0].Token != b.Token {
 		t.Errorf("%d others are alive, want the new one", len(others))
 	}
 	wantRequests(t, fake, 1, 0, 2)
+}
+
+// An ephemeral session and a managed one that the plan keeps unchecked: whichever comes
+// second tells that the managed one may be dead.
+func TestEphemeralBesideUnchecked(t *testing.T) {
+	for _, keptFirst := range []bool{true, false} {
+		_, run, account := start(t, flametest.Config{})
+		managed := session.Held{Instance: "managed", Account: account, Token: flame.NewToken("t")}
+		if keptFirst {
+			run.Keep(managed)
+		}
+		ephemeral := session.Held{Instance: "ephemeral", Account: account, Ephemeral: true}
+		opened, err := run.Open(t.Context(), ephemeral, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keptFirst {
+			wantEnded(t, opened.Beside, managed)
+			continue
+		}
+		ephemeral.Token = opened.Token
+		if _, err := run.Close(t.Context(), ephemeral); err != nil {
+			t.Error(err)
+		}
+		if !run.Keep(managed).Opens {
+			t.Error("kept second: the plan does not warn")
+		}
+		wantEnded(t, run.Suspects(managed), ephemeral)
+	}
+}
+
+// An ephemeral session with the token of a managed one: while it is open, its end leaves the
+// token alive and says who keeps it; a plan that finds the managed one later tells of it.
+func TestEphemeralSharesWithKept(t *testing.T) {
+	for _, keptFirst := range []bool{true, false} {
+		fake, run, account := start(t, flametest.Config{Kind: flametest.Shared})
+		ephemeral := session.Held{Instance: "ephemeral", Account: account, Ephemeral: true}
+		opened, err := run.Open(t.Context(), ephemeral, password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ephemeral.Token = opened.Token
+		managed := session.Held{Instance: "managed", Account: account, Token: opened.Token}
+		if keptFirst {
+			run.Keep(managed)
+		}
+		got, err := run.Close(t.Context(), ephemeral)
+		if err != nil || got.Kept != keptFirst {
+			t.Errorf("kept first: %v, got %+v, %v", keptFirst, got, err)
+		}
+		if !keptFirst && !run.Keep(managed).Revokes {
+			t.Error("kept second: the plan does not warn")
+		}
+		wantRequests(t, fake, 1, map[bool]int{true: 0, false: 1}[keptFirst], 0)
+	}
 }

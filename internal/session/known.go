@@ -57,6 +57,14 @@ func (r *Run) othersLocked(held Held) []*known {
 	})
 }
 
+// ephemeralLocked returns the ephemeral sessions of the same account with other tokens that
+// this run has opened, closed or not.
+func (r *Run) ephemeralLocked(held Held) []*known {
+	return r.filterLocked(func(k *known) bool {
+		return k.Ephemeral && k.key() != held.key() && k.Account.same(held.Account)
+	})
+}
+
 func (r *Run) filterLocked(matches func(*known) bool) (matching []*known) {
 	for _, k := range r.sessions {
 		if matches(k) {
@@ -76,15 +84,20 @@ func (r *Run) liveLocked(held Held) (live []*known) {
 	return live
 }
 
-// LiveOthers returns the other sessions of the same account that this run knows to be
-// alive.
-func (r *Run) LiveOthers(held Held) (live []Held) {
+// Suspects returns the sessions of the same account whose logins may have ended a session
+// that was found dead.
+func (r *Run) Suspects(held Held) (suspects []Held) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range r.liveLocked(held) {
-		live = append(live, k.Held)
+		if !k.Ephemeral {
+			suspects = append(suspects, k.Held)
+		}
 	}
-	return live
+	for _, k := range r.ephemeralLocked(held) {
+		suspects = append(suspects, k.Held)
+	}
+	return suspects
 }
 
 // claim records that an instance holds a token, and reports whether another one
@@ -158,13 +171,15 @@ func (r *Run) wouldEnd(held Held) (other Held, found bool) {
 // revocations do.
 func (r *Run) wouldSweep(held Held) (others []Held) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	// If the user is not known, it may be any of the endpoint's.
-	sweeps := slices.ContainsFunc(r.behaviors, func(b *behavior) bool { return b.sweeps && b.account.same(held.Account) })
-	r.mu.Unlock()
-	if !sweeps {
+	if !slices.ContainsFunc(r.behaviors, func(b *behavior) bool { return b.sweeps && b.account.same(held.Account) }) {
 		return nil
 	}
-	return r.LiveOthers(held)
+	for _, k := range r.liveLocked(held) {
+		others = append(others, k.Held)
+	}
+	return others
 }
 
 // witnessLocked returns a live session of the same account that shows what was done to
@@ -241,10 +256,11 @@ func (r *Run) askWitness(ctx context.Context, witness *known, learn func(survive
 
 // Beside is what a plan sees of other sessions of an account.
 type Beside struct {
-	// Opens: the plan opens another session of the account, and nothing has shown that
-	// its login leaves the others alive.
+	// Opens: the plan opens another session of the account, or has opened an ephemeral
+	// one, and nothing has shown that its login leaves the others alive.
 	Opens bool
-	// Revokes: the plan revokes the same token for another session.
+	// Revokes: the plan revokes the same token for another session, or has done so for an
+	// ephemeral one.
 	Revokes bool
 }
 
@@ -256,15 +272,32 @@ func (r *Run) Keep(held Held) (beside Beside) {
 	defer r.mu.Unlock()
 	r.claimLocked(held)
 	r.knownLocked(held).kept = true
-	for _, k := range r.filterLocked(func(k *known) bool { return k.revoked && k.key() == held.key() }) {
+	for _, k := range r.filterLocked(func(k *known) bool { return (k.revoked || k.status == dead) && k.key() == held.key() }) {
 		beside.Revokes = beside.Revokes || k.Instance != held.Instance
 	}
 	if !r.behaviorLocked(held.Account).loginsEndNothing() {
 		for _, p := range r.plannedOpens {
 			beside.Opens = beside.Opens || p.Instance != held.Instance && p.Account.same(held.Account)
 		}
+		beside.Opens = beside.Opens || r.knownLocked(held).status == unchecked && len(r.ephemeralLocked(held)) > 0
 	}
 	return beside
+}
+
+// keptUnchecked returns the sessions that a plan keeps and has not checked, if nothing has
+// shown that the login which brought a token leaves them alive.
+func (r *Run) keptUnchecked(held Held) (kept []Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.behaviorLocked(held.Account).loginsEndNothing() {
+		return nil
+	}
+	for _, k := range r.othersLocked(held) {
+		if k.kept && k.status == unchecked {
+			kept = append(kept, k.Held)
+		}
+	}
+	return kept
 }
 
 // PlannedOpen is what a plan that opens a session has to tell.

@@ -69,6 +69,9 @@ type Opened struct {
 	flame.Session
 	Shared bool   // another instance of this run holds the same token
 	Ended  []Held // sessions of the same account that this login has ended
+	// Beside are sessions that the plan keeps, if nothing has shown that this login left
+	// them alive: without a refresh, they are not checked.
+	Beside []Held
 }
 
 // ErrOrphaned means that Terraform died while a session was being opened, so that it
@@ -120,6 +123,7 @@ func (r *Run) open(ctx context.Context, held Held, password flame.Password) (Ope
 	}
 	r.mu.Unlock()
 	opened.Ended = r.loginEnded(ctx, held)
+	opened.Beside = r.keptUnchecked(held)
 	return opened, nil
 }
 
@@ -170,6 +174,8 @@ type Revocation struct {
 	Result Result
 	// GivenAgain: with StillHeld, this run has opened a session and got the same token.
 	GivenAgain bool
+	// Kept: with StillHeld, a session that the plan leaves as it is holds the token.
+	Kept bool
 	// Others are the live sessions of the same account that the revocation has ended, or
 	// with Spared would have ended.
 	Others []Held
@@ -235,7 +241,8 @@ func (r *Run) LeaveToOthers(held Held) Revocation {
 	r.Release(held)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Revocation{Result: StillHeld, GivenAgain: r.givenAgainLocked(held)}
+	kept := slices.ContainsFunc(r.holdersLocked(held), func(k *known) bool { return k.kept })
+	return Revocation{Result: StillHeld, GivenAgain: r.givenAgainLocked(held), Kept: kept}
 }
 
 // givenAgainLocked reports whether a login of this run has brought the same token.
