@@ -75,7 +75,7 @@ func TestRefreshNamesLiveSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectDiagnostics(t, read.diags, aWarning, "The Flame session has ended elsewhere: session "+flame.NewToken(ended.token).SessionID(),
-		"Session "+flame.NewToken(live.token).SessionID()+" of the same user is alive", "logins end each other")
+		"Session "+flame.NewToken(live.token).SessionID()+" of the same user is alive", "a login ends the earlier token")
 }
 
 // Of many new sessions, two are opened: the third login would end a live one.
