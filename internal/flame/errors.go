@@ -45,7 +45,7 @@ var (
 	// way that can be used, so nothing was sent.
 	ErrProxyVariable = errors.New("the proxy that the environment names cannot be used")
 	// ErrForeign: a 401 or 403 that is not Flame's own, but that of a gateway in front
-	// of it. It proves nothing about the token.
+	// of it. It proves nothing about the token or the credentials.
 	ErrForeign = errors.New("something other than Flame answered")
 	// ErrRedirect: a 3xx. Redirects are never followed, because they could carry
 	// a password or token elsewhere.

@@ -52,10 +52,10 @@ func (c *call) refusal(response *http.Response, body []byte, accepted bool) (det
 	switch status := response.StatusCode; {
 	case status/100 == 3:
 		return "", ErrRedirect
-	case c.op == OpOpen && status == http.StatusUnauthorized:
-		return "", ErrUnauthorized
 	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && isHTML(response.Header, body):
 		return "a page of HTML", ErrForeign
+	case c.op == OpOpen && status == http.StatusUnauthorized:
+		return "", ErrUnauthorized // some frameworks ask for another scheme here
 	case status == http.StatusUnauthorized && !accepted && asksForOtherScheme(response.Header):
 		return "it asks for another authentication scheme than Flame's", ErrForeign
 	case status == http.StatusUnauthorized:

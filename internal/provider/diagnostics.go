@@ -153,6 +153,8 @@ func suggest(e *flame.Error) string {
 		return "Run again. Where it happens every time, look for a proxy that cuts connections between here and Flame."
 	case errors.Is(e, flame.ErrTimeout):
 		return "Run again. Where Flame is known to be slow, raise the provider's request_timeout and, in the resource, timeouts."
+	case errors.Is(e, flame.ErrForeign) && e.Op == flame.OpOpen:
+		return "Something in front of Flame, such as a gateway or a login page, seems to have answered. Check the endpoint, path included, and what stands before it. If that is right, check user and password: they are not sent again in the same run, so that no account gets locked."
 	case errors.Is(e, flame.ErrForeign):
 		return "Something in front of Flame, such as a gateway or a maintenance page, seems to have answered, so it is not known whether the token still works. Check the endpoint, path included, and what stands before it."
 	case errors.Is(e, flame.ErrRedirect):

@@ -299,6 +299,10 @@ func TestSessionOpenErrors(t *testing.T) {
 			fault: &flametest.Fault{Status: 200, Body: html}, posts: 1,
 			texts: []string{"the answer is not a JSON object", "a proxy's or a login page", "Flame may have opened a session"},
 		},
+		"a gateway's page": {
+			fault: &flametest.Fault{Status: 401, Body: html}, posts: 1,
+			texts: []string{"the answer was 401", "but not Flame's own", "Something in front of Flame", "what stands before it"},
+		},
 		"no token": {
 			fault: &flametest.Fault{Status: 200, Body: `{"id":1}`}, posts: 1,
 			texts: []string{"the answer holds no auth_token", "Check the endpoint"},
