@@ -59,22 +59,33 @@ func TestRetryAfterByTheServersClock(t *testing.T) {
 	})
 }
 
-// refuse makes the client find that nobody listens. It returns the number of tries.
-func (b *bubble) refuse() func() int {
+// refuse makes the client find that nobody listens, until it calls listen. It returns the
+// number of connections that were refused.
+func (b *bubble) refuse() (refused func() int, listen func()) {
 	var (
-		mu    sync.Mutex
-		dials int
+		mu        sync.Mutex
+		count     int
+		listening bool
 	)
-	b.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
+	dial := b.client.dialContext
+	b.client.dialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		dials++
+		if listening {
+			return dial(ctx, network, address)
+		}
+		count++
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	}
-	return func() int {
+	refused = func() int {
 		mu.Lock()
 		defer mu.Unlock()
-		return dials
+		return count
+	}
+	return refused, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		listening = true
 	}
 }
 
@@ -104,7 +115,7 @@ func TestOutageIsLearnedOnce(t *testing.T) {
 	for _, op := range allOperations {
 		t.Run(testName(op, "refused"), func(t *testing.T) {
 			runInBubble(t, Config{MaxRetries: DefaultMaxRetries}, nil, func(t *testing.T, b *bubble) {
-				dials := b.refuse()
+				dials, _ := b.refuse()
 				for i, r := range b.callMany(t.Context(), op, 1000) {
 					if e := r.failure(t); !errors.Is(e, ErrUnreachable) || e.Detail != "connection refused" || e.Lost != 0 {
 						t.Fatalf("call %d: %v, %d lost", i, e, e.Lost)
@@ -144,8 +155,7 @@ func TestOutageIsLearnedOnce(t *testing.T) {
 // Once one request gets through, all are sent again.
 func TestOutageEnds(t *testing.T) {
 	runInBubble(t, Config{MaxRetries: 20}, nil, func(t *testing.T, b *bubble) {
-		works := b.client.dialContext
-		dials := b.refuse()
+		dials, listen := b.refuse()
 		trying := b.callAsync(t.Context(), OpCheck)
 		time.Sleep(10 * time.Second)
 		tried := dials()
@@ -153,7 +163,7 @@ func TestOutageEnds(t *testing.T) {
 			t.Errorf("a second call was sent while the first was trying: %+v", e)
 		}
 		want(t, "connections tried", dials(), tried)
-		b.client.dialContext = works
+		listen()
 		if r := <-trying; r.err != nil {
 			t.Errorf("the call that went on trying: %v", r.err)
 		}
@@ -169,7 +179,7 @@ func TestOutageEnds(t *testing.T) {
 // origin is up.
 func TestOutageLeavesLoneCallsAlone(t *testing.T) {
 	runInBubble(t, Config{MaxRetries: 20}, nil, func(t *testing.T, b *bubble) {
-		dials := b.refuse()
+		dials, _ := b.refuse()
 		e := b.call(t.Context(), OpRevoke).failure(t)
 		want(t, "attempts", e.Attempts, 21)
 		want(t, "connections tried", dials(), 21)
