@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -37,17 +38,20 @@ func Serve(version string, managedDebug bool) error {
 		}
 	}
 	parent := os.Getppid()
-	p := &flameProvider{version: version, now: time.Now, orphaned: func() bool { return !managedDebug && os.Getppid() != parent }}
-	defer p.revokeUnclosed()
-	server, err := newServer(p, logging)
+	server, err := NewServer(Process{
+		Version:  version,
+		Orphaned: func() bool { return !managedDebug && os.Getppid() != parent },
+		Logging:  logging,
+	})
 	if err != nil {
 		return err
 	}
+	defer server.Exit()
 	var options []tf6server.ServeOpt
 	if managedDebug {
 		options = append(options, tf6server.WithManagedDebug())
 	} else {
-		go p.exitIfOrphaned()
+		go server.exitIfOrphaned()
 	}
 	return tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
 }
@@ -63,18 +67,46 @@ func ignoreSignals(managedDebug bool) {
 }
 
 // exitIfOrphaned exits if Terraform dies without stopping the plugin: nobody is left
-// to receive results. Sessions that are being opened are revoked first.
-func (p *flameProvider) exitIfOrphaned() {
+// to receive results.
+func (s *Server) exitIfOrphaned() {
 	for range time.Tick(time.Second) {
-		if !p.orphaned() {
-			continue
+		if s.provider.orphaned() {
+			s.Exit()
+			os.Exit(1)
 		}
-		for _, run := range p.configured() {
+	}
+}
+
+// Process is what the provider depends on outside of Terraform.
+type Process struct {
+	Version     string                                                               // part of the User-Agent
+	Orphaned    func() bool                                                          // reports whether Terraform died
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
+	Logging     bool                                                                 // somebody reads the logs
+}
+
+// Server is what Terraform calls in one process.
+type Server struct {
+	protocolServer
+	provider *flameProvider
+}
+
+// NewServer returns the server of a process. The process must call Exit before it ends.
+func NewServer(process Process) (*Server, error) {
+	p := &flameProvider{version: process.Version, now: time.Now, orphaned: process.Orphaned, dialContext: process.DialContext}
+	inner, err := newServer(p, process.Logging)
+	return &Server{inner, p}, err
+}
+
+// Exit revokes the ephemeral sessions that are still open. If Terraform died, it first
+// waits for sessions that are being opened, which are revoked too.
+func (s *Server) Exit() {
+	if s.provider.orphaned() {
+		for _, run := range s.provider.configured() {
 			run.WaitForOpens()
 		}
-		p.revokeUnclosed()
-		os.Exit(1)
 	}
+	s.provider.revokeUnclosed()
 }
 
 // loggingRequested reports whether an environment asks for logs: a TF_LOG…

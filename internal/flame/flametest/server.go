@@ -58,9 +58,11 @@ func Start(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("flametest: %w", err)
 		}
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("flametest: %w", err)
+	listener := cfg.Listener
+	if listener == nil {
+		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Addr); err != nil {
+			return nil, fmt.Errorf("flametest: %w", err)
+		}
 	}
 	s.url = scheme + "://" + listener.Addr().String() + s.basePath
 	go s.acceptLoop(listener)
