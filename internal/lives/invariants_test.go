@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package lives
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// check checks what must be true after a run that began with a state.
+func (l *life) check(before *state) {
+	lost := l.learn()
+	l.checkAlive(lost)
+	l.checkDead()
+	l.checkRevoked()
+	l.checkAttempts()
+	l.checkPlaces()
+	l.checkState()
+	if secret := l.secretIn(l.log.String()); secret != "" {
+		l.violated("secret logged", "%s", secret)
+	}
+	if l.record.took > 3*time.Hour {
+		l.violated("hang", "the run took %s", l.record.took)
+	}
+	if l.record.healthy = l.healthy(); l.record.healthy {
+		l.checkHealthy(before)
+	}
+}
+
+// checkAlive: every live token is in the state, or the user has been told about it by id,
+// or as one of the sessions whose answers were lost.
+func (l *life) checkAlive(lost int) {
+	r := l.record
+	held := map[string]bool{}
+	for _, o := range l.state.objects() {
+		held[o.token()] = true
+	}
+	untold := 0
+	for _, t := range l.tokens() {
+		if t.endedIn >= 0 || held[t.text] || t.elsewhere || t.settled || r.told(t.text, true) {
+			if t.endedIn < 0 && !held[t.text] {
+				t.settled = true
+			}
+			continue
+		}
+		t.settled = true
+		switch {
+		case r.held[t.text].NoRevoke, r.forgotten[t.text]: // the user wants it so
+		case r.saidDead[t.text]: // Flame lied
+		case l.killed.Load() && (t.lost || r.answered[t.text] || r.sent(t, flametest.OpRevoke) > 0): // nobody is left to be told
+		case r.held[t.text].Name != "" && !r.closed[t.text] && (r.sent(t, flametest.OpRevoke) > 0 || r.asksToWait(t.api)):
+			// Its revocation at exit failed, or Flame asked to wait longer than there is time. Nobody can be told.
+		case t.lost:
+			untold++
+		default:
+			l.violated("orphan", "the token of session %s of %s at %q is alive, nobody holds it, and nobody was told", id(t.text), t.user, t.api)
+		}
+	}
+	// Core drops the warnings of the plan that refreshes the state before a destroy.
+	if told := r.losses(r.run.Op == Destroy); told < untold {
+		l.violated("lost in silence", "%d sessions were lost, and %d were told", untold, told)
+	}
+	if told := r.losses(true); told > lost {
+		l.violated("loss made up", "%d losses were told, and %d can have been", told, lost)
+	}
+}
+
+// checkDead: no token that this run has ended is in the state, or was in an ephemeral
+// session's hands, unless the user has been told by its id.
+func (l *life) checkDead() {
+	r := l.record
+	if l.killed.Load() {
+		return
+	}
+	for _, t := range l.tokens() {
+		// A server that keeps a limited number of tokens is found out by the next refresh.
+		evicted := l.script.World.MaxTokens > 0 && t.endedBy == "POST"
+		if t.endedIn != r.index || t.endedBy == "" || evicted || r.told(t.text, false) {
+			continue
+		}
+		for _, o := range l.state.objects() {
+			if o.token() == t.text && r.shown[t.text] {
+				l.violated("dead in state", "the token of session %s (%s) was ended by a %s of this run, and nobody was told", id(t.text), o.name, t.endedBy)
+			}
+		}
+		if by := r.diedInUse[t.text]; by != "" {
+			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, by)
+		}
+	}
+}
+
+// checkState: the state says whose token it is, and of which API.
+func (l *life) checkState() {
+	for _, a := range l.apis {
+		for _, o := range l.state.objects() {
+			t := a.issued[o.token()]
+			if t == nil || t.elsewhere {
+				continue
+			}
+			if user, endpoint := o.values.text("user"), o.values.text("endpoint"); user != t.user || endpoint != url(t.api) {
+				l.violated("wrong state", "%s is the session of %s at %s, not of %s at %s", o.name, user, endpoint, t.user, t.api)
+			}
+		}
+	}
+}
+
+// checkRevoked: what was said to be revoked is dead.
+func (l *life) checkRevoked() {
+	for _, o := range l.record.revoked {
+		for _, t := range l.tokens() {
+			if t.text == o.token && o.ok && t.endedIn < 0 && !l.record.saidDead[t.text] {
+				l.violated("not revoked", "the action reported success for session %s, which is alive", id(t.text))
+			}
+		}
+	}
+}
+
+// checkAttempts: no request is retried more often than max_retries says, a refused login
+// is sent once, and nothing is sent for a session that was let go.
+func (l *life) checkAttempts() {
+	attempts := 1
+	for _, p := range append(l.config.Providers, l.record.run.Providers...) {
+		if p.Retries == 0 {
+			p.Retries = 5
+		}
+		attempts = max(attempts, p.Retries+1)
+	}
+	r := l.record
+	sent := map[string]int{} // but for answers of 429
+	refused := map[string]int{}
+	for _, a := range l.apis {
+		for _, request := range r.journal[a.name] {
+			user, password := credentialsOf(request)
+			about := request.Token
+			if request.Op == flametest.OpOpen {
+				about = a.name + " " + user
+			}
+			if request.Status != 429 {
+				sent[request.Method+" "+about]++
+			}
+			if request.Op == flametest.OpOpen && request.Status == 401 {
+				refused[a.name+" "+user+" "+password]++
+			}
+		}
+		for key, n := range refused {
+			if n > r.counts["process "+a.name] {
+				l.violated("refused twice", "%d logins of %s were refused in %d processes", n, key, r.counts["process "+a.name])
+			}
+		}
+		clear(refused)
+	}
+	for key, n := range sent {
+		method, about, _ := strings.Cut(key, " ")
+		calls := 0
+		switch method {
+		case "GET":
+			calls = r.counts["read "+about] + r.counts["delete "+about] + 2 // the two checks of the account's kind
+			if r.held[about].Name != "" {
+				calls += 2
+			}
+		case "POST":
+			calls = r.counts["open "+about]
+		case "DELETE":
+			calls = 2*r.counts["delete "+about] + 2 // with access_token, and what cannot be kept
+			if r.held[about].Name != "" {
+				calls += 4 // closed, and again at exit
+			}
+			if l.script.World.Kind != flametest.Shared && r.counts["let go "+about] > 0 && len(r.revoked) == 0 {
+				l.violated("let go", "a DELETE was sent for session %s", id(about))
+			}
+		}
+		if n > calls*attempts {
+			l.violated("too many attempts", "%d %ss for %d calls", n, method, calls)
+		}
+	}
+}
+
+// checkPlaces: each token and each password goes only to where it belongs.
+func (l *life) checkPlaces() {
+	configured := map[string]bool{}
+	for _, p := range append(l.config.Providers, l.record.run.Providers...) {
+		configured[p.api()] = true
+	}
+	for _, a := range l.apis {
+		for _, request := range l.record.journal[a.name] {
+			if request.Op == flametest.OpOpen && !configured[a.name] {
+				l.violated("wrong place", "a login at %q, which no provider block names", a.name)
+			}
+			if request.Token != "" && a.issued[request.Token] == nil {
+				l.violated("wrong place", "a %s at %q with a token that is not its own", request.Method, a.name)
+			}
+			if request.Status == 400 && !request.Faulted && !l.script.World.WantsToken || request.Status == 406 {
+				l.violated("malformed request", "%s %s", request.Method, request.Path)
+			}
+		}
+	}
+}
+
+// healthy reports whether nothing went wrong in the run, and no user has two sessions.
+func (l *life) healthy() bool {
+	w, run := l.script.World, l.record.run
+	if len(run.Faults) > 0 || run.Cancel > 0 || run.Kill > 0 || w.Slow > 0 || run.Providers != nil || len(l.state.deposed) > 0 {
+		return false
+	}
+	owners := map[string]bool{}
+	alone := func(provider int, user, password string) bool {
+		p := l.config.Providers[provider]
+		if user == "" {
+			user = p.User
+		}
+		if user == "" {
+			user = users[0]
+		}
+		known := password == "right" || password == "" && (p.Password == "right" && p.User == user || p.Password == "" && user == users[0])
+		first := !owners[user]
+		owners[user] = true
+		return first && known && !p.Unknown && p.API != "down"
+	}
+	for _, s := range l.config.Sessions {
+		if !alone(s.Provider, s.User, s.Password) || s.User == "" && s.Password == "right" && l.config.Providers[s.Provider].User != "" {
+			return false
+		}
+	}
+	for _, e := range l.config.Ephemerals {
+		if !alone(e.Provider, e.User, e.Password) || e.User == "" && e.Password == "right" && l.config.Providers[e.Provider].User != "" {
+			return false
+		}
+	}
+	for _, i := range run.Import {
+		if s := l.config.session(i.Name); s.User != "" && s.User != i.User {
+			return false
+		}
+	}
+	return true
+}
+
+// checkHealthy: with nothing wrong, the command succeeds, sends exactly the requests that
+// the documentation's table says, and leaves nothing to do.
+func (l *life) checkHealthy(before *state) {
+	r := l.record
+	if !r.ok {
+		l.violated("healthy run failed", "%s: %s", r.run.Op, r.errors())
+		return
+	}
+	got, want := map[string]int{}, map[string]int{}
+	for _, journal := range r.journal {
+		for _, request := range journal {
+			got[request.Method]++
+		}
+	}
+	for what, n := range r.counts {
+		switch what[:4] {
+		case "open":
+			want["POST"] += n
+		case "read":
+			want["GET"] += n
+		case "dele":
+			want["DELETE"] += n
+		case "let ":
+			want["DELETE"] -= n
+		}
+	}
+	for _, e := range r.held {
+		if !e.NoRevoke {
+			want["DELETE"]++
+		}
+	}
+	for _, method := range []string{"POST", "GET", "DELETE"} {
+		if got[method] != want[method] && (method != "DELETE" || !l.script.World.WantsToken) && l.script.World.Kind == flametest.Independent {
+			l.violated("requests", "%d %ss, want %d", got[method], method, want[method])
+		}
+	}
+	if r.run.Op == Destroy && len(r.run.Target) == 0 && len(l.state.objects()) > 0 {
+		l.violated("destroy left something", "%d of %d objects", len(l.state.objects()), len(before.objects()))
+	}
+	if r.run.Op == Apply && r.run.Refresh == "" && len(r.run.Target) == 0 {
+		l.checkApplied()
+	}
+}
+
+// checkApplied: after an apply every token is alive, and a plan has nothing to do.
+func (l *life) checkApplied() {
+	for _, t := range l.tokens() {
+		for _, o := range l.state.objects() {
+			if o.token() == t.text && t.endedIn == l.record.index {
+				return // checkDead has said so
+			}
+			if o.token() == t.text && t.endedIn >= 0 && !l.config.Providers[o.provider].NoVerify {
+				l.violated("dead after apply", "%s", o.name)
+			}
+		}
+	}
+	if len(l.config.Ephemerals) > 0 {
+		return
+	}
+	pl, ok := l.plan(Run{Op: PlanOnly}, l.config, l.state, false)
+	if !ok {
+		l.violated("healthy run failed", "the plan after it: %s", l.record.errors())
+		return
+	}
+	for _, ch := range pl.changes {
+		if ch.action != noOp {
+			l.violated("plan not empty", "%s: %s", ch.name, ch.action)
+		}
+	}
+}
+
+// asksToWait reports whether an API asked to wait, with Retry-After.
+func (r *record) asksToWait(api string) bool {
+	return slices.ContainsFunc(r.run.Faults, func(f Fault) bool { return f.API == api && faults[f.What].Header.Get("Retry-After") != "" })
+}
+
+// sent counts the requests of an operation with a token.
+func (r *record) sent(t *token, op flametest.Operation) (n int) {
+	for _, request := range r.journal[t.api] {
+		if request.Op == op && request.Token == t.text {
+			n++
+		}
+	}
+	return n
+}
+
+var lossTexts = regexp.MustCompile(`Flame may have opened (?:a session whose token|(\d+) sessions whose tokens) never arrived|only after (?:an earlier attempt whose answer|(\d+) earlier attempts whose answers) never arrived`)
+
+// losses counts the lost sessions that the user was told of.
+func (r *record) losses(droppedToo bool) (n int) {
+	for _, s := range r.said {
+		if s.dropped && !droppedToo {
+			continue
+		}
+		for _, match := range lossTexts.FindAllStringSubmatch(s.text, -1) {
+			count := 1
+			for _, digits := range match[1:] {
+				if digits != "" {
+					count, _ = strconv.Atoi(digits)
+				}
+			}
+			n += count
+		}
+	}
+	return n
+}
+
+func (r *record) errors() (all []string) {
+	for _, s := range r.said {
+		if s.isError {
+			all = append(all, fmt.Sprintf("%s: %.300s", s.about, s.text))
+		}
+	}
+	return all
+}

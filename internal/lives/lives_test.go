@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package lives
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+func compare(a, b string) int { return cmp.Compare(a, b) }
+
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		_ = os.Unsetenv(name)
+	}
+	debug.SetGCPercent(400) // a quarter of the time
+	_ = os.Setenv("FLAME_ENDPOINT", url("one"))
+	_ = os.Setenv("FLAME_USER", users[0])
+	_ = os.Setenv("FLAME_PASSWORD", passwords[users[0]])
+	os.Exit(m.Run())
+}
+
+// TestLives lives random scripts: -rapid.checks says how many, -rapid.seed which. With
+// -rapid.checks=100000000 it ends when the time of -timeout is nearly used up.
+func TestLives(t *testing.T) {
+	reached := newCoverage()
+	base := flagValue("rapid.seed")
+	if base == 0 {
+		base = rand.Uint64()>>1 | 1
+	}
+	t.Logf("-rapid.seed=%d", base)
+	t.Run("shards", func(t *testing.T) {
+		for shard := range uint64(shards) {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				checkShard(t, base+shard<<40, reached)
+			})
+		}
+	})
+	if !t.Failed() {
+		reached.check(t)
+		reached.checkGaps(t)
+	}
+}
+
+const shards = 2 // as many as a machine of the tests has cores
+
+// rapidFlags guards rapid's seed, which is a flag: a shard sets it, and lets go of it
+// once rapid has read it.
+var rapidFlags sync.Mutex
+
+// checkShard checks a part of the scripts.
+func checkShard(t *testing.T, seed uint64, reached *coverage) {
+	rapidFlags.Lock()
+	unlock := sync.OnceFunc(rapidFlags.Unlock)
+	if err := errors.Join(flag.Set("rapid.seed", fmt.Sprint(seed)), flag.Set("rapid.nofailfile", "true")); err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		unlock()
+		script := generator{T: rt}.script()
+		violations, records := live(t, script)
+		for _, v := range violations {
+			if !known(script, v) {
+				rt.Fatalf("%s: %s\n%#v", v.rule, v.detail, script)
+			}
+		}
+		reached.add(script, records, violations)
+	})
+}
+
+func flagValue(name string) (n uint64) {
+	_, _ = fmt.Sscan(flag.Lookup(name).Value.String(), &n)
+	return n
+}
+
+// gaps are promises that the code does not keep yet: the kinds of account, the rule, and
+// what is missing. An entry that is no longer seen must be deleted.
+var gaps = []struct {
+	kinds []flametest.Kind
+	rule  string
+	why   string
+}{
+	{
+		[]flametest.Kind{flametest.Shared, flametest.Superseding, flametest.Sweeping},
+		"dead in state", "what a login or a DELETE does to the user's other tokens is not found out yet",
+	},
+	{[]flametest.Kind{flametest.Shared, flametest.Superseding, flametest.Sweeping}, "dead in use", "the same, for ephemeral sessions"},
+	{flametest.Kinds(), "refused twice", "the first login of a user and password does not go alone"},
+}
+
+// checkGaps fails if a gap was not seen, and so is none any more.
+func (c *coverage) checkGaps(t *testing.T) {
+	for _, gap := range gaps {
+		if c.gaps[gap.rule] == 0 && c.scripts >= 1000 {
+			t.Errorf("%q was not seen in %d scripts: delete it from the gaps", gap.rule, c.scripts)
+		}
+	}
+}
+
+func known(s Script, v violation) bool {
+	for _, gap := range gaps {
+		if gap.rule == v.rule && slices.Contains(gap.kinds, s.World.Kind) {
+			return true
+		}
+	}
+	return false
+}
