@@ -193,7 +193,6 @@ func rpc[Req, Resp any](w *walk, call func(context.Context, Req) (Resp, error), 
 // start starts a process, and configures it if configured.
 func (w *walk) start(config Provider, configured bool) (*process, bool) {
 	p := &process{dialer: &dialer{l: w.l}, config: config}
-	w.l.record.count("process", config.api())
 	server, err := provider.NewServer(provider.Process{
 		Version: "test", Orphaned: w.l.killed.Load, DialContext: p.dialer.dial, Logging: w.l.script.World.Logged,
 	})

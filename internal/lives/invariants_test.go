@@ -133,8 +133,12 @@ func (l *life) checkAttempts() {
 	}
 	r := l.record
 	sent := map[string]int{} // but for answers of 429
-	refused := map[string]int{}
 	for _, a := range l.apis {
+		type login struct {
+			process        *dialer
+			user, password string
+		}
+		refused := map[login]int{}
 		for _, request := range r.journal[a.name] {
 			user, password := credentialsOf(request)
 			about := request.Token
@@ -145,15 +149,11 @@ func (l *life) checkAttempts() {
 				sent[request.Method+" "+about]++
 			}
 			if request.Op == flametest.OpOpen && request.Status == 401 {
-				refused[a.name+" "+user+" "+password]++
+				if refused[login{a.processOf(request), user, password}]++; refused[login{a.processOf(request), user, password}] == 2 {
+					l.violated("refused twice", "a login of %s at %q", user, a.name)
+				}
 			}
 		}
-		for key, n := range refused {
-			if n > r.counts["process "+a.name] {
-				l.violated("refused twice", "%d logins of %s were refused in %d processes", n, key, r.counts["process "+a.name])
-			}
-		}
-		clear(refused)
 	}
 	for key, n := range sent {
 		method, about, _ := strings.Cut(key, " ")

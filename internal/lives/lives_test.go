@@ -4,7 +4,6 @@ package lives
 
 import (
 	"cmp"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -32,8 +31,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestLives lives random scripts: -rapid.checks says how many, -rapid.seed which. With
-// -rapid.checks=100000000 it ends when the time of -timeout is nearly used up.
+var lives = flag.Int("lives", 100, "scripts to live, as far as the time of -timeout allows")
+
+// TestLives lives random scripts: -lives says how many, -rapid.seed which.
 func TestLives(t *testing.T) {
 	reached := newCoverage()
 	base := flagValue("rapid.seed")
@@ -41,6 +41,8 @@ func TestLives(t *testing.T) {
 		base = rand.Uint64()>>1 | 1
 	}
 	t.Logf("-rapid.seed=%d", base)
+	setFlag(t, "rapid.checks", fmt.Sprint(max(1, *lives/shards)))
+	setFlag(t, "rapid.nofailfile", "true")
 	t.Run("shards", func(t *testing.T) {
 		for shard := range uint64(shards) {
 			t.Run(fmt.Sprint(shard), func(t *testing.T) {
@@ -49,7 +51,7 @@ func TestLives(t *testing.T) {
 			})
 		}
 	})
-	if !t.Failed() {
+	if !t.Failed() && reached.scripts >= 1000 {
 		reached.check(t)
 		reached.checkGaps(t)
 	}
@@ -65,9 +67,7 @@ var rapidFlags sync.Mutex
 func checkShard(t *testing.T, seed uint64, reached *coverage) {
 	rapidFlags.Lock()
 	unlock := sync.OnceFunc(rapidFlags.Unlock)
-	if err := errors.Join(flag.Set("rapid.seed", fmt.Sprint(seed)), flag.Set("rapid.nofailfile", "true")); err != nil {
-		t.Fatal(err)
-	}
+	setFlag(t, "rapid.seed", fmt.Sprint(seed))
 	rapid.Check(t, func(rt *rapid.T) {
 		unlock()
 		script := generator{T: rt}.script()
@@ -79,6 +79,13 @@ func checkShard(t *testing.T, seed uint64, reached *coverage) {
 		}
 		reached.add(script, records, violations)
 	})
+}
+
+func setFlag(t *testing.T, name, value string) {
+	t.Helper()
+	if err := flag.Set(name, value); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func flagValue(name string) (n uint64) {
@@ -104,7 +111,7 @@ var gaps = []struct {
 // checkGaps fails if a gap was not seen, and so is none any more.
 func (c *coverage) checkGaps(t *testing.T) {
 	for _, gap := range gaps {
-		if c.gaps[gap.rule] == 0 && c.scripts >= 1000 {
+		if c.gaps[gap.rule] == 0 {
 			t.Errorf("%q was not seen in %d scripts: delete it from the gaps", gap.rule, c.scripts)
 		}
 	}

@@ -35,8 +35,10 @@ type api struct {
 	fake   *flametest.Server
 	pipe   *pipeListener
 	down   bool // in this run
-	seen   int  // requests that earlier runs have looked at
 	issued map[string]*token
+
+	dialing sync.Mutex
+	dialers []*dialer // of each connection
 }
 
 // faults are what a Fault may do to a request, by name.
@@ -143,7 +145,6 @@ func (l *life) inject(run Run) {
 			}
 		}
 		a.fake.Reset()
-		a.seen = 0
 		for op, queue := range queues {
 			a.fake.Script(op, queue...)
 		}
@@ -164,8 +165,11 @@ func (d *dialer) dial(ctx context.Context, _, address string) (net.Conn, error) 
 			continue
 		}
 		client, server := net.Pipe()
+		a.dialing.Lock()
+		defer a.dialing.Unlock()
 		select {
 		case a.pipe.conns <- server:
+			a.dialers = append(a.dialers, d)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -184,6 +188,9 @@ func (d *dialer) close() {
 		_ = conn.Close()
 	}
 }
+
+// processOf returns the process that sent a request.
+func (a *api) processOf(r flametest.Request) *dialer { return a.dialers[r.Conn-1] }
 
 // pipeListener accepts connections in memory.
 type pipeListener struct {
