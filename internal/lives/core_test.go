@@ -5,7 +5,6 @@ package lives
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math/big"
 	"slices"
@@ -130,17 +129,6 @@ func plain(v tftypes.Value) any {
 		return object
 	}
 	panic("no such type: " + v.Type().String())
-}
-
-func str(s string) tftypes.Value    { return tftypes.NewValue(tftypes.String, s) }
-func boolean(b bool) tftypes.Value  { return tftypes.NewValue(tftypes.Bool, b) }
-func (v values) set(name, s string) { v[name] = str(s) }
-func (v values) setIf(n, s string)  { v.setUnless(n, s, s == "") }
-
-func (v values) setUnless(name, s string, unset bool) {
-	if !unset {
-		v.set(name, s)
-	}
 }
 
 // process is one provider process: Terraform starts one for each provider
@@ -433,7 +421,7 @@ func (w *walk) apply(p *process, ch *change, prior *object, config values) (_ *o
 	}
 	if ch.after == nil {
 		w.l.record.count("delete", prior.token())
-		if p.config.NoRevoke || prior.values["revoke_on_destroy"].Equal(boolean(false)) {
+		if p.config.NoRevoke || prior.values["revoke_on_destroy"].Equal(no) {
 			w.l.record.count("let go", prior.token())
 		}
 	} else if prior == nil {
@@ -520,81 +508,6 @@ func (w *walk) login(p *process, user string) string {
 		user = users[0]
 	}
 	return p.config.api() + " " + user
-}
-
-func (p Provider) api() string {
-	if p.API == "" {
-		return "one"
-	}
-	return p.API
-}
-
-// values returns the block. While planning, some values are unknown.
-func (p Provider) values(planning bool) values {
-	v := values{}
-	v.setUnless("endpoint", url(p.API), p.API == "")
-	if p.Unknown && planning {
-		v["endpoint"] = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
-	}
-	v.setIf("user", p.User)
-	v.setIf("password", password(p.Password, p.User))
-	if p.Retries > 0 {
-		v["max_retries"] = tftypes.NewValue(tftypes.Number, p.Retries)
-	}
-	if p.NoVerify {
-		v["verify_sessions"] = boolean(false)
-	}
-	if p.NoRevoke {
-		v["revoke_on_destroy"] = boolean(false)
-	}
-	return v
-}
-
-func password(which, user string) string {
-	switch {
-	case which == "wrong":
-		return wrongPassword
-	case which == "right" && user == "":
-		return passwords[users[0]]
-	case which == "right":
-		return passwords[user]
-	}
-	return ""
-}
-
-// values returns the block.
-func (s *Session) values() values {
-	v := values{}
-	for _, a := range schemas().session.Attributes {
-		v[a.Name] = tftypes.NewValue(a.ValueType(), nil)
-	}
-	v.setIf("user", s.User)
-	v.setIf("password", password(s.Password, s.User))
-	v.setUnless("rotate_after", fmt.Sprintf("%dh", s.Rotate), s.Rotate == 0)
-	if s.Changed != "" {
-		v["rotate_when_changed"] = tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, map[string]tftypes.Value{"it": str(s.Changed)})
-	}
-	if s.NoRevoke {
-		v["revoke_on_destroy"] = boolean(false)
-	}
-	if s.ShortTimes {
-		limit := str("20s")
-		v["timeouts"] = tftypes.NewValue(v["timeouts"].Type(), map[string]tftypes.Value{"create": limit, "read": limit, "delete": limit})
-	}
-	return v
-}
-
-func (e *Ephemeral) values(planning bool) values {
-	v := values{}
-	v.setIf("user", e.User)
-	v.setIf("password", password(e.Password, e.User))
-	if e.NoRevoke {
-		v["revoke_on_close"] = boolean(false)
-	}
-	if e.Applying {
-		v["open"] = boolean(!planning)
-	}
-	return v
 }
 
 // said is a diagnostic that the user reads.

@@ -66,7 +66,7 @@ func (g generator) script() Script {
 	}
 	s := Script{World: w}
 	var config Config
-	for range pick(g, "runs", 1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7, 8) {
+	for range pick(g, "runs", 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6, 8) {
 		var run Run
 		run, config = g.run(config, len(s.Runs) == 0)
 		s.Runs = append(s.Runs, run)
@@ -102,7 +102,6 @@ func (g generator) run(config Config, first bool) (Run, Config) {
 	}
 	if g.real {
 		config = config.withoutRaces()
-		run.Import = slices.DeleteFunc(run.Import, func(i Import) bool { return config.session(i.Name) == nil })
 		for i := range run.Import {
 			run.Import[i].User = config.session(run.Import[i].Name).User
 		}
@@ -145,33 +144,16 @@ func (g generator) accidents(run *Run, config Config, names []string) {
 	}
 }
 
-// withoutRaces gives each session a user of its own, and drops those for whom none is left.
+// withoutRaces gives each session a user of its own.
 func (c Config) withoutRaces() Config {
-	taken := map[string]bool{}
-	alone := Config{Providers: c.Providers}
-	for _, s := range c.Sessions {
-		s.User, s.Password = users[int(s.Name[0]-'a')%len(users)], "right"
-		if !taken[s.User] {
-			taken[s.User] = true
-			alone.Sessions = append(alone.Sessions, s)
-		}
-	}
+	alone := Config{Providers: c.Providers, Sessions: slices.Clone(c.Sessions), Ephemerals: slices.Clone(c.Ephemerals)}
 	for i := range alone.Sessions {
-		if s := &alone.Sessions[i]; s.After != "" && alone.session(s.After) == nil {
-			s.After = ""
-		}
+		s := &alone.Sessions[i]
+		s.User, s.Password = "user-"+s.Name, "right"
 	}
-	for _, e := range c.Ephemerals {
-		free := slices.IndexFunc(users, func(user string) bool { return !taken[user] })
-		if free < 0 {
-			break
-		}
-		e.User, e.Password, e.Applying = users[free], "right", false
-		taken[e.User] = true
-		if e.After != "" && alone.session(e.After) == nil {
-			e.After = ""
-		}
-		alone.Ephemerals = append(alone.Ephemerals, e)
+	for i := range alone.Ephemerals {
+		e := &alone.Ephemerals[i]
+		e.User, e.Password, e.Applying = "user-"+e.Name, "right", false
 	}
 	return alone
 }

@@ -588,28 +588,20 @@ func (l *life) apply(run Run, pl *plan, config Config) bool {
 	}
 	w := l.newWalk(kind, run, config, pl.state)
 	w.changes = pl.changes
-	nodes := w.forgetAll(pl)
+	var nodes []node
 	if !pl.destroy {
 		nodes = w.ephemeralNodes()
 	}
-	for _, ch := range pl.changes {
-		nodes = append(nodes, w.applyNodes(pl, ch)...)
-	}
-	slices.SortFunc(nodes, func(a, b node) int { return compare(a.name, b.name) })
-	w.commit(nil)
-	ok := w.walkGraph(nodes)
-	return ok
-}
-
-// forgetAll removes from the state what the plan forgets.
-func (w *walk) forgetAll(pl *plan) []node {
 	for _, ch := range pl.changes {
 		if ch.action == forget {
 			w.l.record.forget(ch.before)
 			w.state.set(ch.name, nil)
 		}
+		nodes = append(nodes, w.applyNodes(pl, ch)...)
 	}
-	return nil
+	slices.SortFunc(nodes, func(a, b node) int { return compare(a.name, b.name) })
+	w.commit(nil)
+	return w.walkGraph(nodes)
 }
 
 // commit changes the state, and writes it to disk unless Terraform has died.
@@ -627,7 +619,8 @@ func (w *walk) commit(changed func(*state)) {
 
 // applyNodes returns the nodes of a change, in the order that core gives them.
 func (w *walk) applyNodes(pl *plan, ch *change) []node {
-	key := ch.name + " #" + fmt.Sprint(len(w.state.deposed)+len(pl.changes))
+	w.l.deposals++
+	key := fmt.Sprint(ch.name, " #", w.l.deposals)
 	var dependents []string // those to end before
 	for _, other := range pl.changes {
 		if other.before != nil && other.before.after == ch.name && other != ch {

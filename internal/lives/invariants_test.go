@@ -53,7 +53,8 @@ func (l *life) checkAlive(lost int) {
 		switch {
 		case r.held[t.text].NoRevoke, r.forgotten[t.text]: // the user wants it so
 		case r.saidDead[t.text]: // Flame lied
-		case l.killed.Load() && (t.lost || r.answered[t.text] || r.sent(t, flametest.OpRevoke) > 0): // nobody is left to be told
+		case l.killed.Load() && (t.lost || r.answered[t.text] || r.sent(t, flametest.OpRevoke) > 0 || r.asksToWait(t.api)):
+			// Nobody is left to be told.
 		case r.held[t.text].Name != "" && !r.closed[t.text] && (r.sent(t, flametest.OpRevoke) > 0 || r.asksToWait(t.api)):
 			// Its revocation at exit failed, or Flame asked to wait longer than there is time. Nobody can be told.
 		case t.lost:

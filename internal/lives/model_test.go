@@ -29,6 +29,7 @@ type life struct {
 	record    *record
 	log       lockedBuffer
 	elsewhere map[string]string // by session name: the token to import
+	deposals  int               // so far, to tell deposed objects apart
 
 	mu          sync.Mutex
 	killed      atomic.Bool

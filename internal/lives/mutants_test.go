@@ -130,7 +130,7 @@ var mutants = []struct {
 	},
 	{
 		"rotation does not depend on a refresh", "provider/resource_session_plan.go",
-		"	if unchanged || r.data.run.WasRefreshed(private.Instance) {", "	if r.data.run.WasRefreshed(private.Instance) {",
+		"	if unchanged || r.data.run.WasRefreshed(private.Instance) {", "	if unchanged && moved || r.data.run.WasRefreshed(private.Instance) {",
 	},
 	{
 		"rotation comes when it is due", "provider/resource_session_plan.go",

@@ -19,6 +19,8 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
@@ -191,4 +193,91 @@ func (c *Config) cbd(name string) bool {
 		}
 	}
 	return false
+}
+
+func (p Provider) api() string {
+	if p.API == "" {
+		return "one"
+	}
+	return p.API
+}
+
+// values returns the block. While planning, some values are unknown.
+func (p Provider) values(planning bool) values {
+	v := values{}
+	if p.API != "" {
+		v.set("endpoint", url(p.API))
+	}
+	if p.Unknown && planning {
+		v["endpoint"] = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+	}
+	v.set("user", p.User)
+	v.set("password", password(p.Password, p.User))
+	if p.Retries > 0 {
+		v["max_retries"] = tftypes.NewValue(tftypes.Number, p.Retries)
+	}
+	v.setFalse("verify_sessions", p.NoVerify)
+	v.setFalse("revoke_on_destroy", p.NoRevoke)
+	return v
+}
+
+func password(which, user string) string {
+	switch {
+	case which == "wrong":
+		return wrongPassword
+	case which == "right" && user == "":
+		return passwords[users[0]]
+	case which == "right":
+		return passwords[user]
+	}
+	return ""
+}
+
+// values returns the block.
+func (s *Session) values() values {
+	v := values{}
+	for _, a := range schemas().session.Attributes {
+		v[a.Name] = tftypes.NewValue(a.ValueType(), nil)
+	}
+	v.set("user", s.User)
+	v.set("password", password(s.Password, s.User))
+	if s.Rotate > 0 {
+		v.set("rotate_after", fmt.Sprintf("%dh", s.Rotate))
+	}
+	if s.Changed != "" {
+		v["rotate_when_changed"] = tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, map[string]tftypes.Value{"it": str(s.Changed)})
+	}
+	v.setFalse("revoke_on_destroy", s.NoRevoke)
+	if s.ShortTimes {
+		limit := str("20s")
+		v["timeouts"] = tftypes.NewValue(v["timeouts"].Type(), map[string]tftypes.Value{"create": limit, "read": limit, "delete": limit})
+	}
+	return v
+}
+
+func (e *Ephemeral) values(planning bool) values {
+	v := values{}
+	v.set("user", e.User)
+	v.set("password", password(e.Password, e.User))
+	v.setFalse("revoke_on_close", e.NoRevoke)
+	v.setFalse("open", e.Applying && planning)
+	return v
+}
+
+func str(s string) tftypes.Value { return tftypes.NewValue(tftypes.String, s) }
+
+var no = tftypes.NewValue(tftypes.Bool, false)
+
+// set sets a string attribute, unless the string is empty.
+func (v values) set(name, s string) {
+	if s != "" {
+		v[name] = str(s)
+	}
+}
+
+// setFalse sets an attribute to false if it is switched off.
+func (v values) setFalse(name string, off bool) {
+	if off {
+		v[name] = no
+	}
 }

@@ -25,6 +25,13 @@ var (
 	passwords = map[string]string{"ada": "password-of-ada", "bob": "password-of-bob", "cyd": "password-of-cyd"}
 )
 
+// Besides, each name of a session is a user, for scripts without races.
+func init() {
+	for _, name := range strings.Split("abcdefghxyz", "") {
+		passwords["user-"+name] = "password-of-user-" + name
+	}
+}
+
 const wrongPassword = "password-of-nobody"
 
 func url(api string) string { return "http://" + api + ".localhost/api/v1" }
