@@ -34,10 +34,17 @@
 //   - Status, Body, Drop and Cut replace the response, and the request is not
 //     carried out: no session is opened or revoked. With CarryOut it is, so the
 //     client loses the response to a request that took effect.
-//   - Header, Reason and Echo alone alter the genuine response.
+//   - Header, Reason, Stray, Members and Echo alone alter the genuine response.
 //   - Hang holds the request until [Server.Release]. The rest of the fault
 //     applies after that.
 //   - A request with a fault bypasses [Config.RateLimit].
+//
+// What gateways and faulty servers send needs no field of its own:
+//
+//   - a 401 that asks for another scheme: Status 401 and a header WWW-Authenticate
+//   - a page of HTML, however disguised: Body and a header Content-Type
+//   - a body on a 204: Status 204 and Stray
+//   - a refused stream: Drop and ResetCode, with [Config].TLS
 //
 // # Journal
 //

@@ -9,19 +9,31 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"golang.org/x/net/http2"
 )
 
 // Fault changes the outcome of a request. The package documentation has the
 // rules.
 type Fault struct {
-	Status   int         // replaces the status; the body is then Body, or empty
+	Status   int         // replaces the status; the body is then Body, or empty. 101 needs HTTP/1, and leaves the connection open
 	Header   http.Header // added to the response; replaces headers of the same name
 	Body     string      // replaces the body; without Status, the genuine status remains
 	Reason   string      // replaces the reason phrase; HTTP/1 only, and closes the connection
 	CarryOut bool        // carry the request out on arrival, whatever the response
+	Stray    string      // follows the whole response, even that of a 204; HTTP/1 only, and leaves the connection open
 	Drop     bool        // close the connection without a response; HTTP/2: reset the stream
 	Cut      bool        // announce the full length, send half of the body, close the connection
 	Hang     bool        // hold the request until Release; abandoned if the client leaves first
+
+	// ResetCode is the code with which Drop and Cut reset a stream over HTTP/2; default
+	// INTERNAL_ERROR. Streams of one connection must not be reset at the same time with
+	// different codes.
+	ResetCode http2.ErrCode
+
+	// Members replaces id, email and full_name in the response to a login. In it,
+	// {token} and {password} stand for the token and the password of the login.
+	Members string
 
 	// Echo repeats the request's Authorization header and body in every part of
 	// the response: in its body, a header X-Echo, the reason phrase and, if the
@@ -114,10 +126,27 @@ func (s *Server) alter(resp *response, req *Request, f *Fault) {
 	for name, values := range f.Header {
 		resp.header[http.CanonicalHeaderKey(name)] = values
 	}
-	resp.reason, resp.cut = f.Reason, f.Cut
+	resp.reason, resp.stray, resp.cut, resp.resetCode = f.Reason, f.Stray, f.Cut, f.ResetCode
+	if f.Members != "" && req.Op == OpOpen {
+		fillMembers(resp, req, f.Members)
+	}
 	if f.Echo {
 		s.echo(resp, req)
 	}
+}
+
+// fillMembers puts a text with the secrets of a login into the members of its
+// response.
+func fillMembers(resp *response, req *Request, text string) {
+	var login struct{ Password string }
+	var session map[string]any
+	if json.Unmarshal(req.Body, &login) != nil || json.Unmarshal(resp.body, &session) != nil {
+		return
+	}
+	token, _ := session["auth_token"].(string)
+	text = strings.NewReplacer("{token}", token, "{password}", login.Password).Replace(text)
+	session["id"], session["email"], session["full_name"] = text, text, text
+	resp.body, _ = json.Marshal(session) // it was JSON before
 }
 
 // echo adds the request's secrets to the response, for tests that the client

@@ -4,12 +4,19 @@ package flametest
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func TestScript(t *testing.T) {
@@ -182,6 +189,114 @@ func TestEcho(t *testing.T) {
 		h.want(r, http.StatusUnauthorized)
 		if !strings.HasPrefix(r.body, `{"error":`) || !strings.HasSuffix(r.body, "}\nToken token=t") {
 			t.Errorf("body %q", r.body)
+		}
+	}
+}
+
+func TestMembers(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		h := start(t, Config{Version: version})
+		h.Script(OpOpen, Fault{Members: "{token} and {password}"}, Fault{Members: "x", Status: 500, Body: "not JSON"})
+		r := h.post()
+		h.want(r, http.StatusOK)
+		var session map[string]any
+		if err := json.Unmarshal([]byte(r.body), &session); err != nil {
+			t.Fatal(err)
+		}
+		token := h.last().Opened
+		for _, name := range []string{"id", "email", "full_name"} {
+			if session[name] != token+" and "+Password {
+				t.Errorf("version %d: %s is %q", version, name, session[name])
+			}
+		}
+		if session["auth_token"] != token {
+			t.Errorf("version %d: auth_token is %q", version, session["auth_token"])
+		}
+		h.want(h.post(), 500)
+		h.wantSessions(1, 0, 1)
+		h.Script(OpRevoke, Fault{Members: "x"})
+		if r := h.send(t.Context(), "DELETE", "/sessions", `{"access_token":"`+token+`"}`, auth(token), jsonBody); r.body != "{}" {
+			t.Errorf("version %d: DELETE got %s", version, r.body)
+		}
+	}
+}
+
+// TestOpenEnd covers the responses after which the connection stays open. It reads
+// them from the connection: a client would hide what follows them.
+func TestOpenEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault        Fault
+		want         string // regular expression
+		status, live int
+	}{
+		"stray bytes":         {Fault{Stray: "stray"}, `^HTTP/1.1 200 OK\r\n(?s).*\r\n\r\n{.*"auth_token".*}stray$`, 200, 1},
+		"body of a 204":       {Fault{Status: 204, Body: "none", Stray: "stray"}, `^HTTP/1.1 204 No Content\r\n(?s).*\r\n\r\nstray$`, 204, 0},
+		"switching protocols": {Fault{Status: 101, Body: "none"}, `^HTTP/1.1 101 Switching Protocols\r\n(?s).*Connection: Upgrade\r\n.*\r\n\r\n$`, 101, 0},
+	} {
+		for _, leaver := range []string{"client", "server"} {
+			t.Run(name+", closed by the "+leaver, func(t *testing.T) {
+				h := start(t, Config{})
+				h.Script(OpOpen, test.fault)
+				conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(h.URL(), "http://"), "/api/v1"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_, _ = fmt.Fprintf(conn, "POST /api/v1/sessions HTTP/1.1\r\nHost: fake\r\n%s\r\nContent-Length: %d\r\n\r\n%s", jsonBody, len(credentials), credentials)
+				if leaver == "client" {
+					_ = conn.(*net.TCPConn).CloseWrite()
+				} else {
+					h.await(OpOpen, 1)
+					defer h.Close()
+				}
+				var got []byte
+				for buffer := make([]byte, 4096); !regexp.MustCompile(test.want).Match(got); {
+					n, err := conn.Read(buffer)
+					if got = append(got, buffer[:n]...); err != nil {
+						t.Fatalf("%v after %q", err, got)
+					}
+				}
+				if leaver == "server" {
+					h.Close() // returns, although the client has not left
+				}
+				if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
+					t.Errorf("then %q, error %v", rest, err)
+				}
+				h.wantSessions(test.live, 0, test.live)
+				if seen := h.last(); seen.Status != test.status || !seen.Faulted {
+					t.Errorf("journal: faulted %v, status %d", seen.Faulted, seen.Status)
+				}
+			})
+		}
+	}
+}
+
+func TestResetCode(t *testing.T) {
+	h := start(t, Config{TLS: true})
+	for _, code := range []http2.ErrCode{http2.ErrCodeCancel, http2.ErrCodeEnhanceYourCalm, http2.ErrCodeStreamClosed} {
+		h.Script(OpOpen, Fault{Body: strings.Repeat("x", 1<<20)}, Fault{Cut: true, ResetCode: code}, Fault{Drop: true}, Fault{Drop: true, ResetCode: code})
+		h.want(h.post(), http.StatusOK) // its frames are of all sizes
+		for _, want := range []http2.ErrCode{code, http2.ErrCodeInternal, code} {
+			r := h.post()
+			h.wantLost(r)
+			if !strings.Contains(r.err.Error(), want.String()) {
+				t.Errorf("error %v, want %v", r.err, want)
+			}
+		}
+	}
+	h.wantSessions(0, 0, 0)
+	if h.Connections() != 1 {
+		t.Errorf("%d connections: a reset must close none", h.Connections())
+	}
+
+	// After these, net/http sends a request again.
+	for _, code := range []http2.ErrCode{http2.ErrCodeRefusedStream, http2.ErrCodeProtocol} {
+		h.Reset()
+		h.Script(OpOpen, Fault{Drop: true, ResetCode: code})
+		h.open()
+		if journal := h.Journal(); len(journal) != 2 || journal[0].Status != 0 || journal[0].Opened != "" {
+			t.Errorf("%v: %d requests", code, len(journal))
 		}
 	}
 }

@@ -32,10 +32,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	x := s.receive(r, body)
 	if !s.applyFault(r.Context(), x) || !s.pause(r.Context()) {
 		s.recordStatus(x.req, 0)
-		panic(http.ErrAbortHandler) // closes an HTTP/1 connection, resets an HTTP/2 stream
+		abort(r, x.resp.resetCode)
 	}
 	s.recordStatus(x.req, x.resp.status)
-	x.resp.send(w, r)
+	x.resp.send(w, r, s.closed)
 }
 
 // begin adds an in-flight request. It reports false if the server is closing.
@@ -70,7 +70,7 @@ func (s *Server) receive(r *http.Request, body []byte) *exchange {
 }
 
 func (s *Server) newRequest(r *http.Request, body []byte) *Request {
-	connection, _ := r.Context().Value(connectionKey{}).(int)
+	conn, _ := r.Context().Value(connectionKey{}).(connection)
 	req := &Request{
 		Op:       s.operation(r.Method, r.URL.Path),
 		Method:   r.Method,
@@ -78,7 +78,7 @@ func (s *Server) newRequest(r *http.Request, body []byte) *Request {
 		RawQuery: r.URL.RawQuery,
 		Header:   r.Header.Clone(),
 		Body:     body,
-		Conn:     connection,
+		Conn:     conn.number,
 		Proto:    r.Proto,
 	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Token token="); ok {

@@ -5,9 +5,11 @@ package flametest
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -38,8 +40,8 @@ func TestJournal(t *testing.T) {
 	if third := journal[2]; third.Token != token || third.Status != 0 || !third.Faulted || third.Arrived.Before(journal[1].Arrived) {
 		t.Errorf("third request: %+v", third)
 	}
-	if journal[3].Conn != 2 || h.Connections() != 2 {
-		t.Errorf("connection %d of %d, want 2 of 2", journal[3].Conn, h.Connections())
+	if journal[3].Conn <= journal[2].Conn || h.Connections() < journal[3].Conn {
+		t.Errorf("connection %d of %d after the dropped one, %d", journal[3].Conn, h.Connections(), journal[2].Conn)
 	}
 	if len(observed) != 4 || observed[0].Status != 200 || !slices.Equal(live, []int{1, 1, 1, 1}) {
 		t.Errorf("observed %d requests, live %d", len(observed), live)
@@ -79,6 +81,11 @@ func TestConcurrency(t *testing.T) {
 	h := start(t, Config{Observe: func(Request, int) { observed++ }}) // no lock: calls do not overlap
 	transport := h.client.Transport.(*http.Transport)
 	transport.MaxConnsPerHost, transport.MaxIdleConnsPerHost = 20, 20
+	var dialled atomic.Int64
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dialled.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
 	h.Script(OpRevoke, slices.Repeat([]Fault{{Status: 503}}, n/2)...)
 	var wg sync.WaitGroup
 	for range n {
@@ -96,7 +103,9 @@ func TestConcurrency(t *testing.T) {
 	h.await(OpRevoke, n)
 	h.wantSessions(n, n/2, n/2)
 	faulted := 0
+	lowest, highest := n, 0
 	for i, r := range h.Journal() {
+		lowest, highest = min(lowest, r.Conn), max(highest, r.Conn)
 		if r.Op == OpRevoke && r.Faulted != (faulted < n/2) {
 			t.Fatalf("request %d: faults are not used in order of arrival", i)
 		}
@@ -108,8 +117,10 @@ func TestConcurrency(t *testing.T) {
 	if observed != 2*n {
 		t.Errorf("%d requests observed, want %d", observed, 2*n)
 	}
-	if total := h.Connections(); total < 1 || total > 20 {
-		t.Errorf("%d connections", total)
+	// On a busy machine, the transport gives up a connection now and then, and may
+	// dial one that it then does not need.
+	if total := h.Connections(); lowest < 1 || highest > total || total > int(dialled.Load()) {
+		t.Errorf("%d connections, %d to %d in the journal, %d were dialled", total, lowest, highest, dialled.Load())
 	}
 }
 

@@ -4,6 +4,7 @@ package flametest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -23,6 +24,7 @@ type Server struct {
 	sessions *sessions
 	limiter  *limiter // nil: no limit
 
+	tls       *tls.Config // nil: plain HTTP
 	http      *http.Server
 	served    chan struct{}  // closed when the accept loop has ended
 	openConns sync.WaitGroup // open connections
@@ -97,12 +99,10 @@ func newServer(cfg Config) *Server {
 
 func (s *Server) acceptLoop(listener net.Listener) {
 	defer close(s.served)
-	// Serve always returns an error. After Close nobody needs it.
-	if s.cfg.TLS {
-		_ = s.http.ServeTLS(listener, "", "")
-	} else {
-		_ = s.http.Serve(listener)
+	if s.tls != nil {
+		listener = resetListener{tls.NewListener(listener, s.tls)}
 	}
+	_ = s.http.Serve(listener) // always returns an error; after Close nobody needs it
 }
 
 // Close aborts hung requests, closes all connections and waits for the request
@@ -160,14 +160,21 @@ func (s *Server) Revoke(token string) bool { return s.sessions.end(token) }
 // RevokeAll revokes every live token without the client's knowledge.
 func (s *Server) RevokeAll() { s.sessions.endAll() }
 
-// connectionKey is the context key of a connection's number.
+// connection is what a request knows of its connection.
+type connection struct {
+	number int
+	reset  *resetConn // nil: plain HTTP
+}
+
+// connectionKey is the context key of a connection.
 type connectionKey struct{}
 
-func (s *Server) numberConnection(ctx context.Context, _ net.Conn) context.Context {
+func (s *Server) numberConnection(ctx context.Context, conn net.Conn) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted++
-	return context.WithValue(ctx, connectionKey{}, s.accepted)
+	reset, _ := conn.(*resetConn)
+	return context.WithValue(ctx, connectionKey{}, connection{s.accepted, reset})
 }
 
 func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {

@@ -23,16 +23,20 @@ func (s *Server) configureTLS() error {
 		return err
 	}
 	s.caPEM = caPEM
-	s.http.TLSConfig = &tls.Config{
+	s.tls = &tls.Config{
 		Certificates: []tls.Certificate{certificate},
 		MinVersion:   tls.VersionTLS12,
 		MaxVersion:   s.cfg.TLSMaxVersion,
+		NextProtos:   []string{"h2", "http/1.1"},
 	}
 	if highest := s.cfg.TLSMaxVersion; highest != 0 && highest < tls.VersionTLS12 {
-		s.http.TLSConfig.MinVersion = tls.VersionTLS10
-		s.http.Protocols = new(http.Protocols)
-		s.http.Protocols.SetHTTP1(true) // HTTP/2 requires TLS 1.2
+		s.tls.MinVersion = tls.VersionTLS10
+		s.tls.NextProtos = nil // HTTP/2 requires TLS 1.2
 	}
+	// The listener does TLS, so for net/http these connections are not encrypted.
+	s.http.Protocols = new(http.Protocols)
+	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetUnencryptedHTTP2(true)
 	return nil
 }
 
