@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
 	"os"
 	"runtime/debug"
@@ -24,7 +26,8 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
 		_ = os.Unsetenv(name)
 	}
-	debug.SetGCPercent(400) // a quarter of the time
+	log.SetOutput(io.Discard) // as the provider does when it is served
+	debug.SetGCPercent(400)   // a quarter of the time
 	_ = os.Setenv("FLAME_ENDPOINT", url("one"))
 	_ = os.Setenv("FLAME_USER", users[0])
 	_ = os.Setenv("FLAME_PASSWORD", passwords[users[0]])
