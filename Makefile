@@ -25,7 +25,7 @@ demo: provider $(terraform) ## apply, plan and destroy a session with real Terra
 # In these tests nothing is concurrent, and -race takes four times as long.
 unraced := TestFaultMatrix|TestLeakScan
 
-.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants fuzz lint fmt
+.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
@@ -55,6 +55,20 @@ test-lives: ## thousands of random lives against a model of the rule, in simulat
 
 test-lives-mutants: ## break the code in many ways; the lives must find each
 	FLAME_LIVES_MUTANTS=1 go test -v -count=1 -run TestMutants -timeout 60m ./internal/lives
+
+# Debian's packages. As an ordinary user, one may not have /usr/sbin on PATH.
+servers := nginx-light squid puma ruby-actionpack
+servers-path := PATH="$$PATH:/usr/sbin"
+has-servers := ($(servers-path); for s in nginx squid puma; do command -v $$s || exit 1; done; ruby -r action_controller -e '') >/dev/null 2>&1
+
+test-servers: $(terraform) ## the tests with real nginx, squid and Rails
+	@$(has-servers) || { echo 'This needs nginx, squid, and Rails on puma: on Debian, $(servers). make install-servers installs them, as root.'; exit 1; }
+	$(servers-path) FLAME_SERVERS=1 TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' \
+		go test -race -count=1 -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider
+
+install-servers: ## install what test-servers needs, with apt-get, unless it is there
+	@$(has-servers) || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(servers); } \
+		|| { echo 'Could not install nginx, squid, and Rails on puma. With apt-get, run this as root; without it, install them yourself.'; exit 1; }
 
 fuzz: ## fuzz each parser for a minute
 	go test -run '^$$' -fuzz FuzzParseSession -fuzztime 60s ./internal/flame

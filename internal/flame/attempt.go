@@ -27,6 +27,7 @@ type call struct {
 	token    Token    // zero: none
 	body     []byte   // nil: none
 	secrets  []string // besides the token: must not appear in anything kept from the response
+	login    *login   // of OpOpen
 }
 
 // request returns the HTTP request of one attempt. It has a body that cannot be
@@ -80,6 +81,10 @@ func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error,
 		return nil, wire.failure(ctx, err), stale
 	}
 	defer response.Body.Close() //nolint:errcheck // it was only read
+	if response.StatusCode == http.StatusProxyAuthRequired {
+		// No server but a proxy may answer this (RFC 9110, 15.5.8).
+		return nil, wire.refusedByProxy(response.StatusCode), false
+	}
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		// The body is the connection, and does not end.
 		answer, apiErr := call.interpret(response, nil, c.hasAccepted(call.endpoint))
@@ -98,6 +103,7 @@ func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error,
 // not be aborted: its response may bring a token.
 type wire struct {
 	call  *call
+	proxy string // the variable that names the proxy for the request; "" if it needs none
 	abort context.CancelFunc
 
 	mu              sync.Mutex
@@ -141,7 +147,7 @@ func (c *Client) follow(ctx context.Context, call *call) (reqCtx context.Context
 		end = deadline
 	}
 	reqCtx, abort := context.WithDeadline(context.WithoutCancel(ctx), end)
-	w = &wire{call: call, abort: abort}
+	w = &wire{call: call, proxy: c.proxies.lookup(call.op.url(call.endpoint)).variable, abort: abort}
 	stop := context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -193,7 +199,11 @@ func (w *wire) unwritten() bool {
 
 // http1Conn returns the connection below one that speaks HTTP/1, or nil.
 func http1Conn(conn net.Conn) *countedConn {
-	if encrypted, ok := conn.(*tls.Conn); ok {
+	for {
+		encrypted, ok := conn.(*tls.Conn) // through an https proxy, there is one in another
+		if !ok {
+			break
+		}
 		if encrypted.ConnectionState().NegotiatedProtocol == "h2" {
 			return nil
 		}
@@ -220,15 +230,19 @@ func (w *wire) failure(ctx context.Context, err error) *Error {
 	sent := w.sentUnlessRefused(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	connected := w.sent
 	w.sent = sent
 	e := w.call.error(nil)
-	e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)
-	e.sent, e.untrusted, e.cause = w.sent, certificateDetail(err) != "", ctx.Err()
+	e.sent, e.untrusted, e.cause = w.sent, certificateFault(err) != "", ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		e.DeadlineExceeded, e.cause = true, context.DeadlineExceeded
 	}
-	if errors.Is(e.cause, context.Canceled) && (w.call.op != OpOpen || !w.sent) {
-		e.Reason, e.Detail = ErrInterrupted, ""
+	switch {
+	case errors.Is(e.cause, context.Canceled) && (w.call.op != OpOpen || !w.sent):
+		e.Reason = ErrInterrupted
+	case !connected && w.proxy != "" && e.blameProxy(w.proxy, err, w.handshakeFailed):
+	default:
+		e.Detail, e.Reason = transportReason(err, w.sent, w.handshakeFailed)
 	}
 	return e
 }

@@ -58,7 +58,7 @@ func runInBubble(t *testing.T, config Config, respond responder, test func(*test
 		}
 		config.Observe = b.observe
 		b.client = New(config)
-		b.client.transport.Proxy = nil
+		b.client.proxies = proxies{}
 		b.client.dialContext = b.listener.dial
 		b.serve(t, respond)
 		test(t, b)

@@ -49,12 +49,16 @@ type Credentials struct {
 	Password Password
 }
 
-// Client calls Flame APIs. All its calls share one pool of connections, one
-// request rate and one pause after a Retry-After. It is safe for concurrent use.
+// Client calls Flame APIs. All its calls share one pool of connections, and those to
+// one origin what its answers have taught: how long to pause, how fast to go on, and
+// whether it is down. It is safe for concurrent use.
 type Client struct {
 	config    Config
 	transport *http.Transport
-	throttle  throttle
+	proxies   proxies
+	ceiling   *rate.Limiter // Config.RequestsPerSecond, for all origins; nil: none
+	origins   sync.Map      // of string, such as https://flame.example → *origin
+	logins    sync.Map      // of loginKey → *login
 
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -67,7 +71,8 @@ type Client struct {
 	tokenInBody sync.Map
 }
 
-// New returns a client with connections of its own.
+// New returns a client with connections of its own. Its proxies are those that the
+// environment names now.
 func New(config Config) *Client {
 	if config.RequestTimeout == 0 {
 		config.RequestTimeout = DefaultRequestTimeout
@@ -78,17 +83,18 @@ func New(config Config) *Client {
 	if config.DialContext == nil {
 		config.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	c := &Client{config: config, dialContext: config.DialContext}
+	c := &Client{config: config, proxies: proxiesFromEnvironment(), dialContext: config.DialContext}
 	c.transport = newTransport(config, c.dial)
+	c.transport.Proxy = c.proxyFor
 	if config.RequestsPerSecond > 0 {
-		c.throttle.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
+		c.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}
 	return c
 }
 
 func newTransport(config Config, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
+		OnProxyConnectResponse: checkConnect,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			RootCAs:            config.RootCAs,
@@ -117,7 +123,9 @@ func (c *Client) Open(ctx context.Context, endpoint Endpoint, credentials Creden
 	if err != nil {
 		return Session{}, err
 	}
-	answer, lost, apiErr := c.do(ctx, call{op: OpOpen, endpoint: endpoint, body: body, secrets: []string{password}})
+	answer, lost, apiErr := c.do(ctx, call{
+		op: OpOpen, endpoint: endpoint, body: body, secrets: []string{password}, login: c.login(endpoint, credentials),
+	})
 	if apiErr == nil {
 		session := answer.session.withoutEchoes(credentials.Password)
 		session.Lost = lost

@@ -73,8 +73,10 @@ func TestHTTP2StreamLimit(t *testing.T) {
 			client, attempts := newClient(t, flame.Config{RootCAs: roots, MaxRetries: flame.DefaultMaxRetries})
 
 			var all sync.WaitGroup
-			for range calls {
+			for i := range calls {
 				all.Go(func() {
+					// Each user's first login goes alone.
+					credentials := flame.Credentials{User: fmt.Sprint(i), Password: credentials.Password}
 					if _, err := client.Open(t.Context(), parse(t, server.URL), credentials); err != nil {
 						t.Error(err)
 					}
@@ -110,6 +112,11 @@ func TestHangingRequestBlocksNoOther(t *testing.T) {
 		for _, first := range allOperations {
 			t.Run(fmt.Sprintf("%s, TLS %v", methods[first], encrypted), func(t *testing.T) {
 				h := start(t, flametest.Config{TLS: encrypted}, flame.Config{})
+				if err := h.call(t.Context(), flame.OpOpen, ""); err != nil { // the first login goes alone
+					t.Fatal(err)
+				}
+				h.RevokeAll()
+				h.Reset()
 				h.Script(fakeOp[first], flametest.Fault{Hang: true})
 				ended := make(chan error)
 				go func() { ended <- h.call(t.Context(), first, "tok") }()

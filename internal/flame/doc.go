@@ -21,6 +21,12 @@
 // A 429 does not count against [Config.MaxRetries]. It slows down all calls of the
 // client, and a Retry-After pauses them.
 //
+// # Proxies
+//
+// A proxy comes from the environment, as it is when [New] is called. A variable that
+// cannot be used is an error, [ErrProxyVariable]: no request goes around the proxy.
+// What the proxy refuses is [ErrProxy]; it is never taken for an answer of Flame.
+//
 // # Lost sessions
 //
 // An attempt to open a session that was carried out, but whose response was lost,

@@ -38,6 +38,12 @@ var (
 	// ErrUnauthorized: 401. OpOpen: wrong user or password. Otherwise: no live
 	// session has the token.
 	ErrUnauthorized = errors.New("not authorized")
+	// ErrProxy: the proxy answered itself, so Flame never saw the request. See
+	// Error.ProxyStatus; it is 0 if the proxy speaks SOCKS.
+	ErrProxy = errors.New("the proxy refused")
+	// ErrProxyVariable: the environment names a proxy for the endpoint, but not in a
+	// way that can be used, so nothing was sent.
+	ErrProxyVariable = errors.New("the proxy that the environment names cannot be used")
 	// ErrForeign: a 401 or 403 that is not Flame's own, but that of a gateway in front
 	// of it. It proves nothing about the token.
 	ErrForeign = errors.New("something other than Flame answered")
@@ -66,12 +72,20 @@ type Error struct {
 	Path             string        // of the URL, without query
 	Reason           error         // one of the variables above
 	Detail           string        // more about the reason, in this package's own words; may be empty
-	Status           int           // the HTTP status; 0 if no response arrived
+	Status           int           // the HTTP status; 0 if no response arrived, or that of a proxy
 	RequestID        string        // Flame's X-Request-Id; may be empty
 	Target           string        // of a redirect: scheme and host only
+	Proxy            string        // the environment variable that names the proxy, if it failed there; else empty
+	ProxyStatus      int           // the HTTP status with which a proxy refused; else 0
 	Attempts         int           // how many were made
 	Wait             time.Duration // how long Flame asked to wait, if that is longer than the time left
 	DeadlineExceeded bool          // the caller's deadline ended the attempts
+
+	// NotSent: the last attempt was not made, because another call has met the failure
+	// that this error describes.
+	NotSent bool
+	// OthersServed: while this call failed, others succeeded at the same origin.
+	OthersServed bool
 
 	// Lost counts the sessions that Flame may have opened, and whose tokens
 	// nobody has.
@@ -105,6 +119,9 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		fmt.Fprintf(&b, ": %s", StatusMeaning(e.Status))
 	}
+	if e.ProxyStatus != 0 {
+		fmt.Fprintf(&b, ": %s", HTTPStatusMeaning(e.ProxyStatus))
+	}
 	if e.Detail != "" {
 		fmt.Fprintf(&b, ": %s", e.Detail)
 	}
@@ -120,6 +137,7 @@ func (e *Error) LogValue() slog.Value {
 		slog.String("reason", e.Reason.Error()),
 		slog.String("detail", e.Detail),
 		slog.Int("status", e.Status),
+		slog.Int("proxy_status", e.ProxyStatus),
 		slog.String("request_id", e.RequestID),
 		slog.Int("attempts", e.Attempts),
 	)
@@ -154,8 +172,15 @@ func StatusMeaning(status int) string {
 		524: "a proxy got no answer from the server in time",
 	}[status]
 	if !ok {
-		meaning = strings.ToLower(http.StatusText(status))
+		return HTTPStatusMeaning(status)
 	}
+	return fmt.Sprintf("%d (%s)", status, meaning)
+}
+
+// HTTPStatusMeaning returns an HTTP status with the meaning that HTTP gives it, which
+// is what a proxy means by it.
+func HTTPStatusMeaning(status int) string {
+	meaning := strings.ToLower(http.StatusText(status))
 	if meaning == "" {
 		meaning = "a status that HTTP does not know"
 	}
@@ -166,23 +191,27 @@ func StatusMeaning(status int) string {
 // The error's own text is never used: it may quote the URL, a proxy's password, or
 // what the server sent.
 func transportReason(err error, sent, handshakeFailed bool) (detail string, reason error) {
-	var timeout net.Error
-	timedOut := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 	switch detail := tlsDetail(err); {
-	case sent && timedOut:
+	case sent && timedOut(err):
 		return "", ErrTimeout
 	case sent:
 		return "", ErrLost
 	case detail != "":
 		return detail, ErrTLS
-	case handshakeFailed && !timedOut:
+	case handshakeFailed && !timedOut(err):
 		return "the TLS handshake failed; TLS 1.2 or later is needed", ErrTLS
 	}
-	return connectionDetail(err, timedOut), ErrUnreachable
+	return connectionDetail(err), ErrUnreachable
 }
 
-// certificateDetail returns why the server's certificate is not trusted, or "".
-func certificateDetail(err error) string {
+// timedOut reports whether an attempt took too long.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// certificateFault returns what makes a certificate untrusted, or "".
+func certificateFault(err error) string {
 	var (
 		verify   *tls.CertificateVerificationError
 		unknown  x509.UnknownAuthorityError
@@ -191,13 +220,13 @@ func certificateDetail(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "the server's certificate is signed by an authority that is not trusted here"
+		return "is signed by an authority that is not trusted here"
 	case errors.As(err, &hostname):
-		return "the server's certificate is for another host name"
+		return "is for another host name"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the server's certificate has expired or is not valid yet"
+		return "has expired or is not valid yet"
 	case errors.As(err, &verify), errors.As(err, &invalid):
-		return "the server's certificate does not verify"
+		return "does not verify"
 	}
 	return ""
 }
@@ -208,18 +237,19 @@ func tlsDetail(err error) string {
 	if errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) {
 		return "the server did not answer in TLS; is it a plain http endpoint?"
 	}
-	return certificateDetail(err)
+	if fault := certificateFault(err); fault != "" {
+		return "the server's certificate " + fault
+	}
+	return ""
 }
 
 // connectionDetail returns why no connection was made, or "".
-func connectionDetail(err error, timedOut bool) string {
+func connectionDetail(err error) string {
 	var (
 		dns *net.DNSError
 		op  *net.OpError
 	)
 	switch {
-	case errors.As(err, &op) && op.Op == "proxyconnect":
-		return "the proxy named by the environment could not be reached"
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "the host name does not exist"
 	case errors.As(err, &dns):
@@ -228,7 +258,7 @@ func connectionDetail(err error, timedOut bool) string {
 		return "connection refused"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return "the network or host is unreachable"
-	case timedOut:
+	case timedOut(err):
 		return "connecting took too long"
 	case errors.Is(err, syscall.ECONNRESET), errors.As(err, &op):
 		return "the connection broke while it was being made"

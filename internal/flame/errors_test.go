@@ -42,7 +42,6 @@ func TestTransportReason(t *testing.T) {
 		{"reset", dial(os.NewSyscallError("connect", syscall.ECONNRESET)), false, false, ErrUnreachable, "broke"},
 		{"slow", dial(os.ErrDeadlineExceeded), false, false, ErrUnreachable, "too long"},
 		{"slow handshake", context.DeadlineExceeded, false, true, ErrUnreachable, "too long"},
-		{"proxy", &net.OpError{Op: "proxyconnect", Err: errors.New(secret)}, false, false, ErrUnreachable, "proxy"},
 		{"any other error", errors.New(secret), false, false, ErrUnreachable, ""},
 
 		{"unknown authority", verification(x509.UnknownAuthorityError{}), false, true, ErrTLS, "not trusted"},

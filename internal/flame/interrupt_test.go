@@ -4,6 +4,7 @@ package flame
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -312,4 +313,14 @@ func (c *staleConn) Write(b []byte) (int, error) {
 		return 0, syscall.EPIPE
 	}
 	return c.Conn.Write(b)
+}
+
+// Through an https proxy, the TLS connection to the server is inside another.
+func TestBytesAreCountedThroughTLSProxy(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	counted := &countedConn{Conn: client}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	want(t, "the counted connection", http1Conn(tls.Client(tls.Client(counted, config), config)), counted)
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 )
 
 // answer is what a 2xx response said.
@@ -40,7 +39,7 @@ func (c *call) interpret(response *http.Response, body []byte, accepted bool) (*
 		return a, e
 	}
 	e.Detail = detail
-	e.retryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
+	e.retryAfter = retryAfter(response.Header.Get("Retry-After"), serverTime(response.Header))
 	e.asksToWait = response.Header.Get("Retry-After") != ""
 	if errors.Is(reason, ErrRedirect) {
 		e.Target = redirectTarget(response.Header.Get("Location"), secrets)

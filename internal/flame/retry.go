@@ -19,23 +19,22 @@ func (c *Client) do(ctx context.Context, call call) (answer *answer, lost int, a
 	if call.endpoint.IsZero() {
 		return nil, 0, call.error(ErrNoEndpoint)
 	}
+	origin := c.origin(call.endpoint)
+	defer origin.outage.leave(&call)
+	servedBefore := origin.served.Load()
 	counted := 0 // failures that count against MaxRetries
 	waits := newBackoff(c.config.FirstBackoff)
 	for number := 1; ; number++ {
-		if err := c.throttle.wait(ctx); err != nil {
-			return nil, lost, c.gaveUp(ctx, &call, apiErr, err)
+		last := apiErr
+		var err error
+		answer, apiErr, err = c.attempt(ctx, origin, &call, number)
+		if err != nil {
+			return nil, lost, gaveUp(ctx, origin, &call, last, err)
 		}
-		started := time.Now()
-		answer, apiErr = c.send(ctx, &call)
-		if apiErr != nil {
-			apiErr.Attempts = number
-		}
-		c.observe(ctx, &call, number, time.Since(started), answer, apiErr)
-		c.throttle.learn(apiErr)
 		if apiErr == nil {
-			c.accepted.Store(call.endpoint, nil)
 			return answer, lost, nil
 		}
+		apiErr.OthersServed = origin.served.Load() > servedBefore
 		if apiErr.answerLost() {
 			lost++
 		}
@@ -46,14 +45,56 @@ func (c *Client) do(ctx context.Context, call call) (answer *answer, lost int, a
 			return answer, lost, apiErr
 		}
 		if err := sleep(ctx, waits.NextBackOff()); err != nil {
-			return nil, lost, c.gaveUp(ctx, &call, apiErr, err)
+			return nil, lost, gaveUp(ctx, origin, &call, apiErr, err)
 		}
 	}
 }
 
+// attempt waits until a request of the call may be sent, and sends it. It returns err
+// if ctx ended first. If another call has learned that it is no use, nothing is sent,
+// and the error is that of the other call.
+func (c *Client) attempt(ctx context.Context, origin *origin, call *call, number int) (answer *answer, apiErr *Error, err error) {
+	release, refusal, err := call.login.wait(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if refusal != nil {
+		return nil, call.notSent(refusal, number), nil
+	}
+	defer release()
+	if err := origin.throttle.wait(ctx); err != nil {
+		return nil, nil, err
+	}
+	if outage := origin.outage.admit(call, number); outage != nil {
+		return nil, call.notSent(outage, number), nil
+	}
+	started := time.Now()
+	answer, apiErr = c.send(ctx, call)
+	if apiErr != nil {
+		apiErr.Attempts = number
+	}
+	c.observe(ctx, call, number, time.Since(started), answer, apiErr)
+	origin.learn(call, started, apiErr)
+	call.login.learn(apiErr)
+	if apiErr == nil {
+		c.accepted.Store(call.endpoint, nil)
+	}
+	return answer, apiErr, nil
+}
+
+// notSent returns the error of a call whose attempt with this number is not made,
+// because of the failure of another call.
+func (c *call) notSent(other *Error, number int) *Error {
+	e := c.error(other.Reason)
+	e.Detail, e.Status, e.RequestID = other.Detail, other.Status, other.RequestID
+	e.Proxy, e.ProxyStatus = other.Proxy, other.ProxyStatus
+	e.Attempts, e.NotSent = number-1, true
+	return e
+}
+
 // gaveUp returns the error of a call that ended with ctx, before its request was
 // sent or between two attempts: the last attempt's, and why none followed.
-func (c *Client) gaveUp(ctx context.Context, call *call, last *Error, err error) *Error {
+func gaveUp(ctx context.Context, origin *origin, call *call, last *Error, err error) *Error {
 	interrupted := errors.Is(err, context.Canceled)
 	if last == nil {
 		last = call.error(ErrTimeout)
@@ -63,8 +104,8 @@ func (c *Client) gaveUp(ctx context.Context, call *call, last *Error, err error)
 			last.Detail = "the time limit ended before the request could be sent"
 		}
 	}
-	if deadline, ok := ctx.Deadline(); ok && c.throttle.paused() > time.Until(deadline) {
-		last.Wait = c.throttle.paused()
+	if deadline, ok := ctx.Deadline(); ok && origin.throttle.paused() > time.Until(deadline) {
+		last.Wait = origin.throttle.paused()
 	}
 	last.DeadlineExceeded = !interrupted
 	last.cause = context.DeadlineExceeded
@@ -125,14 +166,26 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return min(max(d, 0), limit)
 }
 
+// serverTime returns when a response was sent, by the clock of the server: a date in
+// its Retry-After is by that clock too.
+func serverTime(header http.Header) time.Time {
+	date, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return time.Now()
+	}
+	return date
+}
+
 // retryable reports whether another attempt may follow. Refusals are final: a
 // wrong password that is sent again may lock an account.
 func (e *Error) retryable() bool {
 	switch {
-	case e.untrusted:
+	case e.untrusted, e.NotSent:
 		return false
 	case errors.Is(e, ErrUnreachable), errors.Is(e, ErrTLS), errors.Is(e, ErrLost), errors.Is(e, ErrTimeout):
 		return true
+	case errors.Is(e, ErrProxy):
+		return e.ProxyStatus == http.StatusTooManyRequests || serverFailed(e.ProxyStatus)
 	case errors.Is(e, ErrStatus):
 		return e.Status == http.StatusTooManyRequests || serverFailed(e.Status)
 	}

@@ -3,9 +3,11 @@
 package provider
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -79,9 +81,14 @@ func plural(n int, one, many string) string {
 func describe(e *flame.Error) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s%s", e.Op.Method(), e.Host, e.Path)
-	if e.Attempts > 1 {
+	switch {
+	case e.NotSent && e.Attempts == 0:
+		b.WriteString(" was not sent, because another request of this run had failed in the same way")
+	case e.NotSent:
+		fmt.Fprintf(&b, " was tried %s, and not again, because another request of this run had failed in the same way", plural(e.Attempts, "time", "times"))
+	case e.Attempts > 1:
 		fmt.Fprintf(&b, " was tried %d times; at last", e.Attempts)
-	} else {
+	default:
 		b.WriteString(" failed")
 	}
 	b.WriteString(describeResponse(e))
@@ -110,6 +117,8 @@ func describeResponse(e *flame.Error) string {
 	switch {
 	case errors.Is(e, flame.ErrStatus), errors.Is(e, flame.ErrUnauthorized):
 		return ": Flame answered " + flame.StatusMeaning(e.Status)
+	case e.ProxyStatus != 0:
+		return ": the proxy answered " + flame.HTTPStatusMeaning(e.ProxyStatus)
 	case errors.Is(e, flame.ErrForeign):
 		return fmt.Sprintf(": the answer was %s, but not Flame's own", flame.StatusMeaning(e.Status))
 	case errors.Is(e, flame.ErrRedirect) && e.Target != "":
@@ -125,6 +134,8 @@ func describeResponse(e *flame.Error) string {
 // suggest says what to do next.
 func suggest(e *flame.Error) string {
 	switch {
+	case e.Proxy != "", errors.Is(e, flame.ErrProxy):
+		return suggestForProxy(e)
 	case errors.Is(e, flame.ErrUnreachable):
 		return "Check the endpoint, the network and, where one is needed, the proxy (HTTPS_PROXY, NO_PROXY), then run again."
 	case errors.Is(e, flame.ErrTLS):
@@ -150,14 +161,47 @@ func suggest(e *flame.Error) string {
 	case errors.Is(e, flame.ErrTokenUnusable):
 		return "The token was not sent. Check where it comes from: Flame's tokens consist of letters, digits, - and _."
 	}
+	if e.Status == http.StatusServiceUnavailable && e.OthersServed {
+		return "Other requests of this run succeeded meanwhile, so Flame may answer 503 to too many requests. Set the provider's requests_per_second below the account's limit, or run again later."
+	}
 	return suggestForStatus(e.Status)
+}
+
+// suggestForProxy says what to do about a failure at the proxy.
+func suggestForProxy(e *flame.Error) string {
+	variable := cmp.Or(e.Proxy, "HTTPS_PROXY or HTTP_PROXY")
+	host := (&url.URL{Host: e.Host}).Hostname()
+	bypass := fmt.Sprintf(" If no proxy is needed for %s, add it to NO_PROXY.", host)
+	switch {
+	case errors.Is(e, flame.ErrProxyVariable):
+		return fmt.Sprintf("Nothing was sent. Correct or unset %s. A proxy's URL looks like http://proxy.example:3128; in its user and password, special characters are percent-encoded, such as %%40 for @.", variable) + bypass
+	case errors.Is(e, flame.ErrTLS):
+		return fmt.Sprintf("Check the proxy in %s: its URL begins with https:// only if the proxy itself speaks TLS. Where its certificate is signed by an authority of your own, set the provider's ca_certificate.", variable) + bypass
+	case errors.Is(e, flame.ErrUnreachable):
+		return fmt.Sprintf("Check the scheme, host and port of the proxy in %s, and the network, then run again.", variable) + bypass
+	}
+	return suggestForProxyStatus(e.ProxyStatus, variable, host) + bypass
+}
+
+// suggestForProxyStatus says what to do after a refusal of a proxy. The status is 0 if
+// the proxy speaks SOCKS.
+func suggestForProxyStatus(status int, variable, host string) string {
+	switch {
+	case status == http.StatusProxyAuthRequired:
+		return fmt.Sprintf("Flame was not asked. Check the proxy's user and password in %s. Wrong credentials are not tried again, so that no account gets locked.", variable)
+	case status == 0, status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return fmt.Sprintf("Flame was not asked. Check the proxy's user and password in %s, and with the proxy's administrator that it allows connections to %s.", variable, host)
+	case status >= 500 && status != http.StatusNotImplemented, status == http.StatusTooManyRequests:
+		return fmt.Sprintf("Flame was not asked: the proxy may be overloaded, or cannot reach %s. Check the endpoint, then run again later, or ask the proxy's administrator.", host)
+	}
+	return fmt.Sprintf("Flame was not asked. Check that %s names a proxy that can CONNECT to other hosts, not some other server.", variable)
 }
 
 // suggestForStatus says what to do after a refusal.
 func suggestForStatus(status int) string {
 	switch status {
 	case http.StatusUnauthorized:
-		return "Check user and password. They come from the resource, else from the provider block, else from FLAME_USER and FLAME_PASSWORD. Wrong credentials are not tried again, so that no account gets locked."
+		return "Check user and password. They come from the resource, else from the provider block, else from FLAME_USER and FLAME_PASSWORD. Refused credentials are not sent again in the same run, so that no account gets locked."
 	case http.StatusForbidden:
 		return "Flame knows the user but does not allow this. Check with an administrator of the Flame account that the user may use the API."
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:

@@ -507,7 +507,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 	}{
 		"wrong password": {
 			arguments: map[string]tftypes.Value{"password": text("wrong-canary")}, posts: 1,
-			texts: []string{"ERROR: Could not open an ephemeral Flame session", "Flame answered 401", "Check user and password", "not tried again"},
+			texts: []string{"ERROR: Could not open an ephemeral Flame session", "Flame answered 401", "Check user and password", "not sent again"},
 		},
 		"a final line break": {
 			arguments: map[string]tftypes.Value{"password": text("wrong-canary\n")}, posts: 1,

@@ -305,15 +305,16 @@ func TestHungUpRun(t *testing.T) {
 	const parallelism = 10
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, manySessions)
+	fake.Script(flametest.OpOpen, flametest.Fault{Reason: "OK"}) // the first login goes alone
 	fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
 	r := w.start("apply", "-auto-approve", fmt.Sprintf("-parallelism=%d", parallelism))
-	r.arrived(fake, flametest.OpOpen, parallelism)
+	r.arrived(fake, flametest.OpOpen, 1+parallelism)
 	r.signal(wholeGroup, syscall.SIGHUP)
 	r.wait()
 	fake.Release()
 	r.end()
-	if opened, revoked := fake.Opened(), fake.Count(flametest.OpRevoke); opened != parallelism || revoked != parallelism {
-		t.Errorf("%d sessions were opened and %d revoked, want %d", opened, revoked, parallelism)
+	if opened, revoked := fake.Opened(), fake.Count(flametest.OpRevoke); opened != 1+parallelism || revoked != parallelism {
+		t.Errorf("%d sessions were opened and %d revoked, want %d and %d", opened, revoked, 1+parallelism, parallelism)
 	}
 	w.agrees()
 }

@@ -36,7 +36,7 @@ var promises = []struct {
 		{"requests_per_second limits all requests of the provider together.", "flame.TestRequestsPerSecond flame.TestPauseOverridesRequestsPerSecond"},
 		{"verify_sessions = false sends no check.", "TestSessionVerification TestImportVerifies"},
 		{"ca_certificate adds roots to trust, insecure_skip_verify trusts all, and TLS is 1.2 at least.", "TestAccSession_basic TestSessionAPIs flame.TestTLS flame.TestUnreachable"},
-		{"Requests go through the proxy that the environment names.", "TestProxyAndUserAgent"},
+		{"Requests go through the proxy that the environment names; a variable that cannot be used is an error, and nothing goes around it.", "TestProxyAndUserAgent flame.TestProxy TestProxyDiagnostics flame.TestProxyVariableUnusable flame.TestProxyVariableUnused"},
 		{"Missing credentials are an error of the plan, which names the places to set them.", "TestProviderEnvironment TestEphemeralDiagnostics"},
 		{"Values that are unknown until apply fail no plan, and are used in the apply.", "TestAccSessionEphemeral_unknown TestProviderArgumentChangesDuringApply TestAccSession_unknown TestSessionVerification TestEphemeralUnknown TestActionRefuses"},
 		{"Each attribute is described, and each secret is marked as sensitive.", "TestSchemas"},
@@ -109,6 +109,8 @@ var promises = []struct {
 		{"Retry-After holds back all requests, and an operation with less time than that ends at once.", "TestFaultMatrix flame.TestRetryAfter flame.TestRetryAfterDelaysRetry flame.TestRetryAfterPausesAllCalls flame.TestPauseOutlivesItsCall flame.TestShorterPauseDoesNotEndLongerOne flame.TestWaitIgnoresBackoff"},
 		{"A rate limit that Flame does not publish is found, with hardly more requests than sessions.", "TestLoad flame.TestThrottleFits flame.TestThrottleRecovers flame.TestThrottleIgnoresOneRequest"},
 		{"Whatever the outcome, the user is told if Flame may have opened a session whose token never arrived.", "TestFaultMatrix flame.TestLostOpen flame.TestResponseIsNotHTTP flame.TestTimeoutThenSuccess"},
+		{"What a proxy refuses is the proxy's: not a wrong password, not a lost answer, and 401, 403 and 407 are not retried.", "TestProxyDiagnostics TestProxyRefusalKeepsSession flame.TestProxyRefusesConnect flame.TestProxyAuthenticationOverPlainHTTP flame.TestProxyFails flame.TestProxyRecovers"},
+		{"What fails on the way to the proxy is not blamed on the endpoint, nor the other way round.", "TestProxyDiagnostics flame.TestProxyTLS flame.TestProxyIsNotBlamed flame.TestProxyIsSilent"},
 		{"A request that was never sent is retried, and lost nothing.", "TestFaultMatrix flame.TestUnreachable flame.TestUnknownHost flame.TestStaleConnection"},
 		{"One attempt is one request on the wire, and 101 is a refused status.", "flame.TestResetStreamIsNotRepeated flame.TestStaleConnectionIsNotRepeated flame.TestSwitchingProtocolsIsRefused"},
 		{"Redirects are not followed, and only scheme and host of the target are named.", "TestFaultMatrix flame.TestRedirects"},
@@ -130,6 +132,13 @@ var promises = []struct {
 		{"User-Agent names Terraform and the provider, and ends in TF_APPEND_USER_AGENT.", "TestProxyAndUserAgent"},
 		{"Each example works as it stands.", "TestExamples TestExamplesOfTests TestExamplesOfImport TestExamplesAreFormatted"},
 		{"The binary, started by hand, says what it is.", "main.TestStartedByHand"},
+	}},
+	{"real servers, with make test-servers", []promise{
+		{"A session lives on Rails and behind squid as it does with the fake, and a dead token is known by Rails' own 401.", "TestRailsLife TestRailsTokenEndedElsewhere TestSquidPassesThrough"},
+		{"Nothing that nginx answers in its own name proves a token dead.", "TestNginxProvesNothing"},
+		{"nginx gets one request per attempt, over HTTP/1 and HTTP/2.", "flame.TestNginxGetsOneRequestPerAttempt"},
+		{"Each session that a gateway, a closed connection or a failure after the commit loses is counted.", "flame.TestNginxLosesLogins flame.TestNginxClosesConnections TestNginxLosesLogins TestRailsFailsAfterCommit TestRailsCutsTokens"},
+		{"No body reaches a log.", "TestNginxLogsNoBodies TestRailsLogsNoStrayBytes"},
 	}},
 }
 

@@ -281,7 +281,7 @@ func TestSessionOpenErrors(t *testing.T) {
 	}{
 		"wrong password": {
 			password: "wrong-secret", posts: 1,
-			texts: []string{"Could not open a Flame session", "Flame answered 401", "Check user and password", "not tried again"},
+			texts: []string{"Could not open a Flame session", "Flame answered 401", "Check user and password", "not sent again"},
 		},
 		"unreachable": {
 			endpoint: func(*flametest.Server) string { return "http://127.0.0.1:1/api/v1" },

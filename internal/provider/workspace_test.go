@@ -348,7 +348,10 @@ func build(name, pkg string, flags ...string) (path string, err error) {
 
 func TestMain(m *testing.M) {
 	// What is in the developer's environment must not reach the tests.
-	for _, name := range []string{envEndpoint, envUser, envPassword, "TF_CLI_CONFIG_FILE", "TF_LOG"} {
+	for _, name := range []string{
+		envEndpoint, envUser, envPassword, "TF_CLI_CONFIG_FILE", "TF_LOG",
+		"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
+	} {
 		if err := os.Unsetenv(name); err != nil {
 			panic(err)
 		}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package flame
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// elsewhere returns an endpoint of another origin, at the same server.
+func (b *bubble) elsewhere(t *testing.T) Endpoint {
+	t.Helper()
+	endpoint, err := ParseEndpoint("http://flame.example:8080/api/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return endpoint
+}
+
+// What one origin asks for holds back no request to another.
+func TestPauseIsPerOrigin(t *testing.T) {
+	respond := func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		return r.Host == "flame.example" && writeStatus(w, http.StatusServiceUnavailable, "Retry-After: 600")
+	}
+	runInBubble(t, Config{MaxRetries: 1}, respond, func(t *testing.T, b *bubble) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if e := b.call(ctx, OpRevoke).failure(t); e.Wait < 9*time.Minute {
+			t.Errorf("Flame asked for a pause of %v, want 10m less the backoff", e.Wait)
+		}
+		b.endpoint = b.elsewhere(t)
+		paused := b.elapsed()
+		for range 12 {
+			if r := b.call(ctx, OpOpen); r.err != nil || r.after != paused {
+				t.Errorf("after %v: %v", r.after, r.err)
+			}
+		}
+		want(t, "requests", len(b.received()), 13)
+	})
+}
+
+// A date in Retry-After is by the server's clock, which may be wrong.
+func TestRetryAfterByTheServersClock(t *testing.T) {
+	respond := func(n int, w http.ResponseWriter, _ *http.Request) bool {
+		ahead := time.Now().Add(10 * time.Minute).UTC()
+		return n == 1 && writeStatus(w, http.StatusTooManyRequests,
+			"Date: "+ahead.Format(http.TimeFormat), "Retry-After: "+ahead.Add(time.Second).Format(http.TimeFormat))
+	}
+	runInBubble(t, Config{FirstBackoff: time.Nanosecond}, respond, func(t *testing.T, b *bubble) {
+		if r := b.call(t.Context(), OpCheck); r.err != nil || r.after != time.Second {
+			t.Errorf("after %v: %v, want success after a second", r.after, r.err)
+		}
+	})
+}
+
+// refuse makes the client find that nobody listens. It returns the number of tries.
+func (b *bubble) refuse() func() int {
+	var (
+		mu    sync.Mutex
+		dials int
+	)
+	b.client.dialContext = func(context.Context, string, string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		dials++
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	}
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return dials
+	}
+}
+
+// callMany makes calls as Terraform does, ten at a time, and returns their results.
+func (b *bubble) callMany(ctx context.Context, op Operation, calls int) []result {
+	results := make([]result, calls)
+	slots := make(chan struct{}, 10)
+	var all sync.WaitGroup
+	for i := range calls {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, operationTimeouts[op])
+			defer cancel()
+			results[i] = b.call(ctx, op)
+		})
+	}
+	all.Wait()
+	return results
+}
+
+// operationTimeouts are the defaults of the resource.
+var operationTimeouts = map[Operation]time.Duration{OpOpen: 5 * time.Minute, OpCheck: time.Minute, OpRevoke: 5 * time.Minute}
+
+// An origin that is down is learned once, not once per session.
+func TestOutageIsLearnedOnce(t *testing.T) {
+	for _, op := range allOperations {
+		t.Run(testName(op, "refused"), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: DefaultMaxRetries}, nil, func(t *testing.T, b *bubble) {
+				dials := b.refuse()
+				for i, r := range b.callMany(t.Context(), op, 1000) {
+					if e := r.failure(t); !errors.Is(e, ErrUnreachable) || e.Detail != "connection refused" || e.Lost != 0 {
+						t.Fatalf("call %d: %v, %d lost", i, e, e.Lost)
+					}
+				}
+				if took := b.elapsed(); took > time.Minute {
+					t.Errorf("it took %v", took)
+				}
+				if n := dials(); n < outageFailures || n > 100 {
+					t.Errorf("%d connections were tried", n)
+				}
+				t.Logf("%v, %d connections", b.elapsed(), dials())
+			})
+		})
+		t.Run(testName(op, "silent"), func(t *testing.T) {
+			runInBubble(t, Config{MaxRetries: DefaultMaxRetries}, hang, func(t *testing.T, b *bubble) {
+				lost := 0
+				for i, r := range b.callMany(t.Context(), op, 1000) {
+					e := r.failure(t)
+					if !errors.Is(e, ErrTimeout) {
+						t.Fatalf("call %d: %v", i, e)
+					}
+					lost += e.Lost
+				}
+				if took := b.elapsed(); took > 2*time.Minute+time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if op == OpOpen {
+					want(t, "lost answers", lost, len(b.received()))
+				}
+				t.Logf("%v, %d requests", b.elapsed(), len(b.received()))
+			})
+		})
+	}
+}
+
+// Once one request gets through, all are sent again.
+func TestOutageEnds(t *testing.T) {
+	runInBubble(t, Config{MaxRetries: 20}, nil, func(t *testing.T, b *bubble) {
+		works := b.client.dialContext
+		dials := b.refuse()
+		trying := b.callAsync(t.Context(), OpCheck)
+		time.Sleep(10 * time.Second)
+		tried := dials()
+		if e := b.call(t.Context(), OpCheck).failure(t); !e.NotSent || e.Attempts != 0 {
+			t.Errorf("a second call was sent while the first was trying: %+v", e)
+		}
+		want(t, "connections tried", dials(), tried)
+		b.client.dialContext = works
+		if r := <-trying; r.err != nil {
+			t.Errorf("the call that went on trying: %v", r.err)
+		}
+		for _, r := range b.callMany(t.Context(), OpCheck, 20) {
+			if r.err != nil {
+				t.Error(r.err)
+			}
+		}
+	})
+}
+
+// A call that is alone makes all its attempts, and an answer of any kind shows that the
+// origin is up.
+func TestOutageLeavesLoneCallsAlone(t *testing.T) {
+	runInBubble(t, Config{MaxRetries: 20}, nil, func(t *testing.T, b *bubble) {
+		dials := b.refuse()
+		e := b.call(t.Context(), OpRevoke).failure(t)
+		want(t, "attempts", e.Attempts, 21)
+		want(t, "connections tried", dials(), 21)
+	})
+	runInBubble(t, Config{MaxRetries: 2}, always(http.StatusServiceUnavailable), func(t *testing.T, b *bubble) {
+		for range 10 {
+			want(t, "attempts", b.call(t.Context(), OpRevoke).failure(t).Attempts, 3)
+		}
+	})
+}
+
+// Another origin goes on while one is down.
+func TestOutageIsPerOrigin(t *testing.T) {
+	runInBubble(t, Config{MaxRetries: DefaultMaxRetries}, nil, func(t *testing.T, b *bubble) {
+		works := b.client.dialContext
+		b.refuse()
+		refuses := b.client.dialContext
+		b.client.dialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "flame.example:80" {
+				return refuses(ctx, network, address)
+			}
+			return works(ctx, network, address)
+		}
+		for range 3 {
+			b.call(t.Context(), OpCheck).failure(t)
+		}
+		b.endpoint = b.elsewhere(t)
+		if r := b.call(t.Context(), OpCheck); r.err != nil {
+			t.Error(r.err)
+		}
+	})
+}
+
+// The user learns that a 503 may be a rate limit if other requests succeed meanwhile.
+func TestOthersServed(t *testing.T) {
+	respond := func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		return r.Method == http.MethodDelete && writeStatus(w, http.StatusServiceUnavailable)
+	}
+	runInBubble(t, Config{MaxRetries: 2}, respond, func(t *testing.T, b *bubble) {
+		if b.call(t.Context(), OpRevoke).failure(t).OthersServed {
+			t.Error("no other request was served")
+		}
+		revoking := b.callAsync(t.Context(), OpRevoke)
+		synctest.Wait() // it backs off
+		b.call(t.Context(), OpCheck)
+		r := <-revoking
+		if !r.failure(t).OthersServed {
+			t.Error("another request was served")
+		}
+	})
+}
