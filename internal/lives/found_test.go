@@ -81,6 +81,18 @@ var found = map[string]struct {
 			Op:     Apply,
 		}},
 	}},
+	"a password that is accepted, then refused": {"refused twice", Script{
+		Runs: []Run{{
+			Config: &Config{Providers: []Provider{{}}, Sessions: []Session{
+				{Name: "a"},
+				{Name: "b", User: "bob", Password: "right"},
+				{Name: "c", After: "a"},
+				{Name: "d", User: "cyd", Password: "right", After: "b"},
+				{Name: "e", After: "d"},
+			}},
+			Op: Apply, Faults: []Fault{{API: "one", Op: flametest.OpOpen, First: 3, Last: 3, What: "401"}, {API: "one", Op: flametest.OpOpen, First: 5, Last: 5, What: "401"}},
+		}},
+	}},
 	"a wrong password for two sessions": {"refused twice", Script{
 		Runs: []Run{{Config: &Config{Providers: []Provider{{Password: "wrong"}}, Sessions: []Session{{Name: "a"}, {Name: "b"}}}, Op: Apply}},
 	}},

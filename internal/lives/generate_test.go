@@ -223,14 +223,19 @@ func (g generator) between(run *Run, config Config, names []string) {
 	}
 }
 
-// trouble draws what goes wrong at the APIs.
+// trouble draws what goes wrong at the APIs. For DELETE, the answers that prove nothing are
+// the likeliest.
 func (g generator) trouble(run *Run) {
 	for range g.number(1, 3, "faults") {
-		first := g.number(1, 3, "from")
-		run.Faults = append(run.Faults, Fault{
+		first := pick(g, "from", 1, 1, 2, 3)
+		f := Fault{
 			API: pick(g, "API", "one", "one", "one", "two"), Op: pick(g, "operation", flametest.OpOpen, flametest.OpRevoke, flametest.OpCheck),
 			First: first, Last: first + pick(g, "how many", 0, 1, 2, 10), What: pick(g, "fault", faultNames...),
-		})
+		}
+		if f.Op == flametest.OpRevoke && g.chance(2, "proves nothing") {
+			f.What = pick(g, "fault", "404", "404 HTML", "410", "401 HTML", "401 Basic", "200 HTML")
+		}
+		run.Faults = append(run.Faults, f)
 	}
 }
 

@@ -139,7 +139,7 @@ func (l *life) checkAttempts() {
 			process        *dialer
 			user, password string
 		}
-		refused := map[login]int{}
+		refusedAt, accepted := map[login]time.Time{}, map[login]bool{}
 		for _, request := range r.journal[a.name] {
 			user, password := credentialsOf(request)
 			about := request.Token
@@ -149,11 +149,19 @@ func (l *life) checkAttempts() {
 			if request.Status != 429 {
 				sent[request.Method+" "+about]++
 			}
-			if request.Op == flametest.OpOpen && request.Status == 401 {
-				if refused[login{a.processOf(request), user, password}]++; refused[login{a.processOf(request), user, password}] == 2 {
-					l.violated("refused twice", "a login of %s at %q", user, a.name)
-				}
+			if request.Op != flametest.OpOpen {
+				continue
 			}
+			// The first one goes alone. Others may be on their way when one is refused.
+			key := login{a.processOf(request), user, password}
+			first, again := refusedAt[key]
+			if again && (!accepted[key] || request.Arrived.Sub(first) > l.latency()) {
+				l.violated("refused twice", "a login of %s at %q", user, a.name)
+			}
+			if request.Status == 401 && !again {
+				refusedAt[key] = request.Arrived
+			}
+			accepted[key] = accepted[key] || request.Status/100 == 2
 		}
 	}
 	for key, n := range sent {

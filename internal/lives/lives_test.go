@@ -108,7 +108,6 @@ var gaps = []struct {
 		"dead in state", "what a login or a DELETE does to the user's other tokens is not found out yet",
 	},
 	{[]flametest.Kind{flametest.Shared, flametest.Superseding, flametest.Sweeping}, "dead in use", "the same, for ephemeral sessions"},
-	{flametest.Kinds(), "refused twice", "the first login of a user and password does not go alone"},
 }
 
 // checkGaps fails if a gap was not seen, and so is none any more.

@@ -183,6 +183,13 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// TestMutantsFit checks that what the mutants break is still there.
+func TestMutantsFit(t *testing.T) {
+	for _, m := range mutants {
+		writeMutant(t, filepath.Join("..", filepath.FromSlash(m.file)), m.old, m.new)
+	}
+}
+
 // writeMutant writes the file with a break, and the overlay for the go command.
 func writeMutant(t *testing.T, file, old, broken string) (overlay string) {
 	t.Helper()

@@ -93,7 +93,7 @@ func (l *life) newAPIs() error {
 		w := l.script.World
 		fake, err := flametest.Start(flametest.Config{
 			Listener: pipe, Users: passwords, Kind: w.Kind, MaxTokens: w.MaxTokens, SampleID: w.NoUserID, RequireAccessToken: w.WantsToken,
-			Latency: 10*time.Millisecond + time.Duration(w.Slow)*time.Second,
+			Latency: l.latency(),
 			Observe: func(r flametest.Request, _ int) { l.observe(r) },
 		})
 		if err != nil {
@@ -103,6 +103,10 @@ func (l *life) newAPIs() error {
 		l.apis = append(l.apis, a)
 	}
 	return nil
+}
+
+func (l *life) latency() time.Duration {
+	return 10*time.Millisecond + time.Duration(l.script.World.Slow)*time.Second
 }
 
 func (l *life) api(name string) *api {
