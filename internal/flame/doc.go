@@ -13,13 +13,15 @@
 // # Retries
 //
 // [Client] retries what may succeed the next time: no connection, a lost
-// connection, a timeout, and the statuses 429, 500, 502, 503 and 504. It never
+// connection, a timeout, and the statuses 429, 500, 502, 503, 504 and 520 to 524. It never
 // retries a refusal, because a wrong password that is sent again may lock an
 // account. Retries wait with exponential backoff and full jitter, and end with
 // the caller's context.
 //
-// A 429 does not count against [Config.MaxRetries]. It slows down all calls of the
-// client, and a Retry-After pauses them.
+// A 429 does not count against [Config.MaxRetries]. It slows down all calls to the same
+// origin, and a Retry-After pauses them. While an origin is down, one call goes on
+// trying and the others fail at once. Credentials that were refused are not sent again:
+// see [Error.NotSent].
 //
 // # Proxies
 //

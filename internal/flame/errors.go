@@ -84,7 +84,7 @@ type Error struct {
 	// NotSent: the last attempt was not made, because another call has met the failure
 	// that this error describes.
 	NotSent bool
-	// OthersServed: while this call failed, others succeeded at the same origin.
+	// OthersServed: other calls to the same origin have succeeded.
 	OthersServed bool
 
 	// Lost counts the sessions that Flame may have opened, and whose tokens

@@ -12,7 +12,7 @@ import (
 type origin struct {
 	throttle throttle
 	outage   outage
-	served   atomic.Int64 // requests that succeeded
+	served   atomic.Bool // a request has succeeded
 }
 
 // origin returns what the client has learned of the endpoint's origin.
@@ -28,7 +28,7 @@ func (c *Client) origin(endpoint Endpoint) *origin {
 // nil if it succeeded.
 func (o *origin) learn(call *call, started time.Time, apiErr *Error) {
 	if apiErr == nil {
-		o.served.Add(1)
+		o.served.Store(true)
 	}
 	o.throttle.learn(apiErr)
 	o.outage.learn(call, started, apiErr)

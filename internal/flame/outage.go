@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// An origin is down after so many failures in a row, in so much time. A restart
-	// that takes less is left to the retries.
+	// An origin is down after so many failures in a row, in so much time: by then the
+	// calls in flight have tried twice. A shorter failure is left to the retries.
 	outageFailures = 3
-	outageSpan     = 2 * time.Second
+	outageSpan     = 500 * time.Millisecond
 	// probeTime is how long one call goes on trying while others are turned away.
 	probeTime = time.Minute
 	// probePause is how long no call tries after that.

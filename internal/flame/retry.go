@@ -21,7 +21,6 @@ func (c *Client) do(ctx context.Context, call call) (answer *answer, lost int, a
 	}
 	origin := c.origin(call.endpoint)
 	defer origin.outage.leave(&call)
-	servedBefore := origin.served.Load()
 	counted := 0 // failures that count against MaxRetries
 	waits := newBackoff(c.config.FirstBackoff)
 	for number := 1; ; number++ {
@@ -34,7 +33,7 @@ func (c *Client) do(ctx context.Context, call call) (answer *answer, lost int, a
 		if apiErr == nil {
 			return answer, lost, nil
 		}
-		apiErr.OthersServed = origin.served.Load() > servedBefore
+		apiErr.OthersServed = origin.served.Load()
 		if apiErr.answerLost() {
 			lost++
 		}

@@ -162,7 +162,7 @@ func suggest(e *flame.Error) string {
 		return "The token was not sent. Check where it comes from: Flame's tokens consist of letters, digits, - and _."
 	}
 	if e.Status == http.StatusServiceUnavailable && e.OthersServed {
-		return "Other requests of this run succeeded meanwhile, so Flame may answer 503 to too many requests. Set the provider's requests_per_second below the account's limit, or run again later."
+		return "Flame is down for maintenance or, since other requests of this run succeeded, answers 503 to too many requests. Set the provider's requests_per_second below the account's limit, or run again later."
 	}
 	return suggestForStatus(e.Status)
 }
