@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
@@ -20,6 +19,7 @@ func (l *life) check(before *state) {
 	l.checkDead()
 	l.checkRevoked()
 	l.checkAttempts()
+	l.checkLogins()
 	l.checkPlaces()
 	l.checkState()
 	if secret := l.secretIn(l.log.String()); secret != "" {
@@ -122,8 +122,8 @@ func (l *life) checkRevoked() {
 	}
 }
 
-// checkAttempts: no request is retried more often than max_retries says, a refused login
-// is sent once, and nothing is sent for a session that was let go.
+// checkAttempts: no request is retried more often than max_retries says, and nothing is
+// sent for a session that was let go.
 func (l *life) checkAttempts() {
 	attempts := 1
 	for _, p := range append(l.config.Providers, l.record.run.Providers...) {
@@ -133,26 +133,59 @@ func (l *life) checkAttempts() {
 		attempts = max(attempts, p.Retries+1)
 	}
 	r := l.record
-	sent := map[string]int{} // but for answers of 429
+	type kind struct {
+		op    flametest.Operation
+		about string // the token, or the account
+	}
+	sent := map[kind]int{}
 	for _, a := range l.apis {
-		type login struct {
-			process        *dialer
-			user, password string
-		}
-		refusedAt, accepted := map[login]time.Time{}, map[login]bool{}
 		for _, request := range r.journal[a.name] {
-			user, password := credentialsOf(request)
 			about := request.Token
-			if request.Op == flametest.OpOpen {
+			if user, _ := credentialsOf(request); request.Op == flametest.OpOpen {
 				about = a.name + " " + user
 			}
-			if request.Status != 429 {
-				sent[request.Method+" "+about]++
+			if request.Status != 429 { // those do not count
+				sent[kind{request.Op, about}]++
 			}
+		}
+	}
+	for k, n := range sent {
+		ephemeral := 0
+		if r.held[k.about].Name != "" {
+			ephemeral = 1
+		}
+		calls := 0
+		switch k.op {
+		case flametest.OpOpen:
+			calls = r.counts["open "+k.about]
+		case flametest.OpCheck: // and two to find out the account's kind
+			calls = r.counts["read "+k.about] + r.counts["delete "+k.about] + 2 + 2*ephemeral
+		case flametest.OpRevoke: // with access_token too, and for what cannot be kept, closed, and again at exit
+			calls = 2*r.counts["delete "+k.about] + 2 + 4*ephemeral
+			if l.script.World.Kind != flametest.Shared && r.counts["let go "+k.about] > 0 && len(r.revoked) == 0 {
+				l.violated("let go", "a DELETE was sent for session %s", id(k.about))
+			}
+		}
+		if n > calls*attempts {
+			l.violated("too many attempts", "%d of %s for %d calls", n, k.op, calls)
+		}
+	}
+}
+
+// checkLogins: the first login of a user and password goes alone, and once refused, no
+// other is sent by that process. Others may be on their way when one is refused.
+func (l *life) checkLogins() {
+	type login struct {
+		process        *dialer
+		user, password string
+	}
+	for _, a := range l.apis {
+		refusedAt, accepted := map[login]time.Time{}, map[login]bool{}
+		for _, request := range l.record.journal[a.name] {
 			if request.Op != flametest.OpOpen {
 				continue
 			}
-			// The first one goes alone. Others may be on their way when one is refused.
+			user, password := credentialsOf(request)
 			key := login{a.processOf(request), user, password}
 			first, again := refusedAt[key]
 			if again && (!accepted[key] || request.Arrived.Sub(first) > l.latency()) {
@@ -162,30 +195,6 @@ func (l *life) checkAttempts() {
 				refusedAt[key] = request.Arrived
 			}
 			accepted[key] = accepted[key] || request.Status/100 == 2
-		}
-	}
-	for key, n := range sent {
-		method, about, _ := strings.Cut(key, " ")
-		calls := 0
-		switch method {
-		case "GET":
-			calls = r.counts["read "+about] + r.counts["delete "+about] + 2 // the two checks of the account's kind
-			if r.held[about].Name != "" {
-				calls += 2
-			}
-		case "POST":
-			calls = r.counts["open "+about]
-		case "DELETE":
-			calls = 2*r.counts["delete "+about] + 2 // with access_token, and what cannot be kept
-			if r.held[about].Name != "" {
-				calls += 4 // closed, and again at exit
-			}
-			if l.script.World.Kind != flametest.Shared && r.counts["let go "+about] > 0 && len(r.revoked) == 0 {
-				l.violated("let go", "a DELETE was sent for session %s", id(about))
-			}
-		}
-		if n > calls*attempts {
-			l.violated("too many attempts", "%d %ss for %d calls", n, method, calls)
 		}
 	}
 }

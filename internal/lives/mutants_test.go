@@ -153,6 +153,10 @@ var mutants = []struct {
 		"	case err != nil:\n", "	case false && err != nil:\n",
 	},
 	{
+		"a refused login is not sent again", "flame/login.go",
+		"	case apiErr.refusesLogin():", "	case false && apiErr.refusesLogin():",
+	},
+	{
 		"a plan keeps what is computed", "provider/resource_session_plan.go",
 		"	plan.ID, plan.AuthToken, plan.CreatedAt = state.ID, state.AuthToken, state.CreatedAt\n", "	plan.ID, plan.CreatedAt = state.ID, state.CreatedAt\n",
 	},
