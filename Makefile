@@ -51,7 +51,7 @@ LIVES      ?= 2000
 LIVES_SEED ?= 1
 LIVES_TIME ?= 10m
 test-lives: ## thousands of random lives against a model of the rule, in simulated time
-	go test -race -v -count=1 -run 'TestLives$$' -timeout $(LIVES_TIME) ./internal/lives -lives=$(LIVES) -rapid.seed=$(LIVES_SEED)
+	go test -race -v -count=1 -run 'TestLives$$' -timeout $(LIVES_TIME) ./internal/lives -lives=$(LIVES) -seed=$(LIVES_SEED)
 
 test-lives-mutants: ## break the code in many ways; the lives must find each
 	FLAME_LIVES_MUTANTS=1 go test -v -count=1 -run 'TestMutants$$' -timeout 60m ./internal/lives

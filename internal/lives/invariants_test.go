@@ -53,10 +53,10 @@ func (l *life) checkAlive(lost int) {
 		switch {
 		case r.held[t.text].NoRevoke, r.forgotten[t.text]: // the user wants it so
 		case r.saidDead[t.text]: // Flame lied
-		case l.killed.Load() && (t.lost || r.answered[t.text] || r.sent(t, flametest.OpRevoke) > 0 || r.asksToWait(t.api)):
+		case l.killed.Load() && (t.lost || r.answered[t.text] || r.sent(t, flametest.OpRevoke) > 0 || r.hinders(t.api)):
 			// Nobody is left to be told.
-		case r.held[t.text].Name != "" && !r.closed[t.text] && (r.sent(t, flametest.OpRevoke) > 0 || r.asksToWait(t.api)):
-			// Its revocation at exit failed, or Flame asked to wait longer than there is time. Nobody can be told.
+		case r.held[t.text].Name != "" && !r.closed[t.text] && (r.sent(t, flametest.OpRevoke) > 0 || r.hinders(t.api)):
+			// Its revocation at exit failed. Nobody can be told.
 		case t.lost:
 			untold++
 		default:
@@ -329,9 +329,12 @@ func (l *life) checkApplied() {
 	}
 }
 
-// asksToWait reports whether an API asked to wait, with Retry-After.
-func (r *record) asksToWait(api string) bool {
-	return slices.ContainsFunc(r.run.Faults, func(f Fault) bool { return f.API == api && faults[f.What].Header.Get("Retry-After") != "" })
+// hinders reports whether an API kept the provider from revoking what nobody waits for: it
+// failed, or asked to wait.
+func (r *record) hinders(api string) bool {
+	return slices.ContainsFunc(r.run.Faults, func(f Fault) bool {
+		return f.API == api && (f.Op == flametest.OpRevoke || f.What == "down" || faults[f.What].Header.Get("Retry-After") != "")
+	})
 }
 
 // sent counts the requests of an operation with a token.

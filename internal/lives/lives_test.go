@@ -34,16 +34,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var lives = flag.Int("lives", 100, "scripts to live, as far as the time of -timeout allows")
+var (
+	lives    = flag.Int("lives", 100, "scripts to live, as far as the time of -timeout allows")
+	baseSeed = flag.Uint64("seed", 1, "which scripts to live; 0: random ones")
+)
 
-// TestLives lives random scripts: -lives says how many, -rapid.seed which.
+// TestLives lives random scripts.
 func TestLives(t *testing.T) {
 	reached := newCoverage()
-	base := flagValue("rapid.seed")
+	base := *baseSeed
 	if base == 0 {
 		base = rand.Uint64()>>1 | 1
 	}
-	t.Logf("-rapid.seed=%d", base)
+	t.Logf("-seed=%d", base)
 	setFlag(t, "rapid.checks", fmt.Sprint(max(1, *lives/shards)))
 	setFlag(t, "rapid.nofailfile", "true")
 	t.Run("shards", func(t *testing.T) {
@@ -89,11 +92,6 @@ func setFlag(t *testing.T, name, value string) {
 	if err := flag.Set(name, value); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func flagValue(name string) (n uint64) {
-	_, _ = fmt.Sscan(flag.Lookup(name).Value.String(), &n)
-	return n
 }
 
 // gaps are promises that the code does not keep yet: the kinds of account, the rule, and
