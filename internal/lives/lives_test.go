@@ -57,7 +57,7 @@ func TestLives(t *testing.T) {
 			})
 		}
 	})
-	if !t.Failed() && reached.scripts >= 1000 {
+	if !t.Failed() && reached.scripts >= 2000 {
 		reached.check(t)
 		reached.checkGaps(t)
 	}

@@ -395,7 +395,8 @@ func (l *life) learn() (lost int) {
 		for _, r := range l.record.journal[a.name] {
 			n[r.Op]++
 			fault := l.record.faultOf(a.name, r.Op, n[r.Op])
-			if r.Op == flametest.OpRevoke && (slices.Contains([]string{"401", "200 nothing", "cut"}, fault) || fault == "401 Basic" && accepted[a.processOf(r)]) {
+			lies := fault == "401" || fault == "401 Basic" && accepted[a.processOf(r)] || r.Op == flametest.OpRevoke && (fault == "200 nothing" || fault == "cut")
+			if r.Op != flametest.OpOpen && lies {
 				l.record.saidDead[r.Token] = true
 			}
 			if r.Status/100 == 2 {

@@ -175,7 +175,7 @@ func TestMutants(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // the build, and the test
 			defer cancel()
 			output, err := exec.CommandContext(ctx, "go", "test", "-count=1", "-run=TestLives$", "-overlay="+overlay,
-				"-timeout=90s", ".", "-lives=100000", "-rapid.shrinktime=0s").CombinedOutput()
+				"-timeout=60s", ".", "-lives=100000", "-rapid.shrinktime=0s").CombinedOutput()
 			found := strings.Contains(string(output), "[rapid] failed") || strings.Contains(string(output), "[rapid] flaky")
 			if err == nil || !found {
 				t.Fatalf("not found in %s: %v\n%.2000s", time.Since(started).Round(time.Second), err, output)
