@@ -15,22 +15,20 @@ const (
 	outageSpan     = 500 * time.Millisecond
 	// probeTime is how long one call goes on trying while others are turned away.
 	probeTime = time.Minute
-	// probePause is how long no call tries after that.
-	probePause = 30 * time.Second
 )
 
 // outage decides which calls may be sent to an origin that is down. Only one call goes
 // on trying, so that a run of a thousand sessions learns of the outage once. This is a
 // circuit breaker, see https://martinfowler.com/bliki/CircuitBreaker.html.
 type outage struct {
-	mu          sync.Mutex
-	failures    int       // in a row
-	since       time.Time // the first of them was sent
-	last        *Error    // the last of them
-	down        bool
-	probe       *call // the call that goes on trying; nil: none
-	turnedAway  bool  // calls were, in this outage
-	pausedUntil time.Time
+	mu         sync.Mutex
+	failures   int       // in a row
+	since      time.Time // the first of them was sent
+	last       *Error    // the last of them
+	down       bool
+	probe      *call // the call that goes on trying; nil: none
+	turnedAway bool  // calls were, in this outage
+	spent      bool  // a call has made all its attempts, so the next ones make one
 }
 
 // admit returns nil if the call may be sent, and otherwise the failure that another
@@ -41,26 +39,25 @@ func (o *outage) admit(call *call, number int) *Error {
 	if !o.down {
 		return nil
 	}
-	if o.probe == nil && time.Now().After(o.pausedUntil) {
+	if o.probe == nil {
 		o.probe = call
 	}
 	switch {
 	case o.probe != call:
 		o.turnedAway = true
 		return o.last
-	case number > 1 && o.turnedAway && time.Since(o.since) > probeTime:
+	case number > 1 && (o.spent || o.turnedAway && time.Since(o.since) > probeTime):
 		return o.last
 	}
 	return nil
 }
 
-// leave lets another call try after a pause, if this one was trying.
+// leave lets another call try, if this one was trying.
 func (o *outage) leave(call *call) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.probe == call {
-		o.probe = nil
-		o.pausedUntil = time.Now().Add(probePause)
+		o.probe, o.spent = nil, o.down
 	}
 }
 
@@ -71,7 +68,7 @@ func (o *outage) learn(call *call, started time.Time, apiErr *Error) {
 	defer o.mu.Unlock()
 	switch {
 	case apiErr == nil || apiErr.Status != 0:
-		o.failures, o.down, o.turnedAway, o.pausedUntil = 0, false, false, time.Time{}
+		o.failures, o.down, o.turnedAway, o.spent = 0, false, false, false
 	case errors.Is(apiErr, ErrInterrupted):
 	default:
 		if o.failures == 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/action/schema"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -70,13 +71,16 @@ func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeReque
 	ctx, cancel := context.WithTimeout(maskSecrets(ctx, token.Reveal()), deleteTimeout)
 	defer cancel()
 	progress("Revoking session %s at %s", token.SessionID(), a.data.endpoint)
-	outcome, err := a.data.run.RevokeForAll(ctx, session.Account{Endpoint: a.data.endpoint}, token)
+	revocation, err := a.data.run.RevokeForAll(ctx, session.Account{Endpoint: a.data.endpoint}, token)
 	switch {
 	case err != nil:
 		addFailure(&resp.Diagnostics, "revoke the Flame session "+token.SessionID(), err)
-	case outcome == session.AlreadyGone:
+	case revocation.Result == session.Spared:
+		addSpared(&resp.Diagnostics, token.SessionID(), revocation.Others, diag.SeverityError)
+	case revocation.Result == session.AlreadyGone:
 		progress("Session %s was dead already", token.SessionID())
 	default:
 		progress("Session %s is revoked", token.SessionID())
+		addRevocation(&resp.Diagnostics, token.SessionID(), revocation, false)
 	}
 }

@@ -52,6 +52,11 @@ func failure(task string, err error) (summary, detail string) {
 	if errors.Is(err, session.ErrOrphaned) {
 		return summary, "Terraform died meanwhile, so the session was revoked again. Run again."
 	}
+	var wouldEnd *session.WouldEndError
+	if errors.As(err, &wouldEnd) {
+		return summary, fmt.Sprintf("This run has seen that a login ends the user's earlier token, and session %s of the same user is alive. Nothing was sent, so that it stays alive.\n\n%s",
+			wouldEnd.Other.Token.SessionID(), oneSessionPerUser)
+	}
 	var e *flame.Error
 	if !errors.As(err, &e) {
 		return summary, "The request could not be made. " + reportDefect
@@ -247,18 +252,4 @@ func addLostAnswers(diags *diag.Diagnostics, id string, lost int) {
 	diags.AddWarning("Flame may hold a session that nobody knows the token of, besides session "+id,
 		fmt.Sprintf("Session %s was opened, but only after %s. Flame may have opened a session for each: %s",
 			id, plural(lost, "earlier attempt whose answer never arrived", "earlier attempts whose answers never arrived"), orphanedSession))
-}
-
-// addShared warns that two sessions hold the same token.
-func addShared(diags *diag.Diagnostics, id string) {
-	diags.AddWarning("Two sessions share one Flame token: session "+id,
-		"Session "+id+" appears more than once: Flame gave the same token to several sessions of one user. "+
-			"Revoking it for one ends it for all. Use one flame_session per user, and hand its token to everything that needs it.")
-}
-
-// addNotRevoked warns that a token is not revoked, because another session holds it.
-func addNotRevoked(diags *diag.Diagnostics, id string) {
-	diags.AddWarning("The Flame token is not revoked, because another session holds it: session "+id,
-		"Flame gave the token of session "+id+" to another session too, which would break if it were revoked now. "+
-			"The token is revoked with the last session that holds it.")
 }

@@ -148,8 +148,8 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	password := login.password.ValueString()
 	ctx, cancel := context.WithTimeout(maskSecrets(ctx, password), createTimeout)
 	defer cancel()
-	held := session.Held{Instance: session.NewInstanceID(), Account: e.data.account(login)}
-	opened, err := e.data.run.Open(ctx, held.Account, flame.NewPassword(password), held.Instance)
+	held := session.Held{Instance: session.NewInstanceID(), Account: e.data.account(login), Ephemeral: true}
+	opened, err := e.data.run.Open(ctx, held, flame.NewPassword(password))
 	if err != nil {
 		addOpenFailure(&resp.Diagnostics, "open an ephemeral Flame session", err, password)
 		return
@@ -160,6 +160,7 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	if model.RevokeOnClose.ValueBool() {
 		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, newEphemeralPrivate(held))...)
 	}
+	addEndedByEphemeral(&resp.Diagnostics, opened)
 	if resp.Diagnostics.HasError() {
 		// Terraform does not close an ephemeral resource whose Open failed.
 		e.close(ctx, held, &resp.Diagnostics)
@@ -189,15 +190,15 @@ func (e *sessionEphemeralResource) Close(ctx context.Context, req ephemeral.Clos
 // close revokes the token. A failure is a warning: the run's own work is done.
 func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held, diags *diag.Diagnostics) {
 	task := "revoke the ephemeral Flame session " + held.Token.SessionID()
-	outcome, err := e.data.run.Close(maskSecrets(ctx, held.Token.Reveal()), held)
+	revocation, err := e.data.run.Close(maskSecrets(ctx, held.Token.Reveal()), held)
 	switch {
 	case errors.Is(err, session.ErrAccountBusy):
 		diags.AddWarning("Could not "+task, "Other sessions of the same user were being opened all the time that closing may take. Its token still works: "+orphanedSession)
 	case err != nil:
 		summary, detail := failure(task, err)
 		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, orphanedSession))
-	case outcome == session.StillHeld:
-		addNotRevoked(diags, held.Token.SessionID())
+	default:
+		addRevocation(diags, held.Token.SessionID(), revocation, false)
 	}
 }
 

@@ -343,7 +343,9 @@ resource "terraform_data" "kept" {
 	plan, apply := lastsOneRun(w, flametest.Password)
 	plan.warned(t, 0)
 	apply.warned(t, 0)
-	saw(t, fake, 4, 4, 0) // a DELETE without the token in the body, and one with it
+	// A DELETE without the token in the body, and one with it. In each run, one GET after
+	// the second login, and one after the first revocation.
+	saw(t, fake, 4, 4, 4)
 	tokens := append(endedTokens(fake), fake.Live()...)
 	if got := usedTokens(w); len(got) != 2 || got[0] == got[1] || !slices.Contains(tokens, got[0]) || !slices.Contains(tokens, got[1]) {
 		t.Errorf("%d tokens were used, or others than were opened", len(got))
@@ -698,6 +700,43 @@ resource "terraform_data" "last" {
 				got.doesNotSay(t, "a token", token)
 			}
 			w.destroy()
+			noneLive(t, fake)
+		})
+	}
+}
+
+// If Terraform dies, the provider revokes the sessions that are open, and those that
+// are being opened.
+func TestEphemeralOrphaned(t *testing.T) {
+	needs(t, ephemeralResources)
+	const sessions, open = 6, 3
+	for to, signal := range map[whom]syscall.Signal{commandAlone: syscall.SIGKILL, wholeGroup: syscall.SIGHUP} {
+		t.Run(signal.String(), func(t *testing.T) {
+			fake := newFake(t, flametest.Config{})
+			w := newWorkspace(t, fake, fmt.Sprintf(`
+ephemeral "flame_session" "this" {
+  count = %d
+}
+resource "terraform_data" "user" {
+  provisioner "local-exec" {
+    command     = "true"
+    environment = { TOKENS = jsonencode(ephemeral.flame_session.this[*].auth_token) }
+  }
+}
+`, sessions))
+			w.must("plan", "-input=false", "-out=plan.bin")
+			fake.Reset()
+			for range open {
+				fake.Script(flametest.OpOpen, flametest.Fault{Reason: "OK"})
+			}
+			fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
+			r := w.start("apply", "plan.bin")
+			r.arrived(fake, flametest.OpOpen, sessions)
+			r.signal(to, signal)
+			r.wait()
+			fake.Release()
+			r.end()
+			saw(t, fake, sessions, sessions, 0)
 			noneLive(t, fake)
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,139 +23,6 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
-
-// fault is what happens to the requests of an operation.
-type fault struct {
-	flametest.Fault
-	name        string
-	says        string           // what the user reads if the call fails
-	pause       time.Duration    // what Retry-After asks for
-	unreachable bool             // nothing listens at the endpoint
-	opens       bool             // it reports success to POST, and so opens a session
-	cleanUp     *flametest.Fault // of the DELETE of a token that cannot be kept; nil: none
-}
-
-// waits reports whether its cells mostly wait.
-func (f fault) waits() bool {
-	return f.Hang || f.Status == http.StatusTooManyRequests || f.pause > 0 && f.pause < time.Minute
-}
-
-// Texts in the responses that nobody may see, and the request ID that they may.
-const (
-	bodyCanary   = "canary-in-the-body"
-	headerCanary = "canary-in-a-header"
-	requestName  = "req-7f3a.1"
-)
-
-// The statuses as the vendor's reference explains them; the others as HTTP does.
-var statusMeanings = map[int]string{
-	301: "301 (moved permanently), a redirect to https://elsewhere.example;",
-	302: "302 (found), a redirect to https://elsewhere.example;",
-	307: "307 (temporary redirect), a redirect to https://elsewhere.example;",
-	400: "400 (invalid request)", 401: "401", 403: "403 (administrators only)", 404: "404 (not found)",
-	405: "405 (wrong method)", 406: "406 (the format is not JSON)", 410: "410 (gone)", 422: "422 (unprocessable entity)",
-	429: "429 (too many requests)", 500: "500 (server error)", 502: "502 (bad gateway)", 503: "503 (down for maintenance)",
-	504: "504 (gateway timeout)",
-	520: "520 (a proxy got no valid answer from the server)", 522: "522 (a proxy could not connect to the server in time)",
-	524: "524 (a proxy got no answer from the server in time)",
-}
-
-// Bodies of responses with the status 200.
-var faultBodies = map[string]string{
-	"HTML":         "<!doctype html><title>Log in</title><p>" + bodyCanary + "</p>",
-	"empty":        "",
-	"garbage":      "\x00\xff\xfe{{{" + bodyCanary,
-	"null":         "null",
-	"list":         `[{"auth_token": "` + bodyCanary + `"}]`,
-	"too large":    `{"auth_token": "` + bodyCanary + `", "more": "` + strings.Repeat("x", 1<<20) + `"}`,
-	"no token":     `{"id": 7, "email": "` + bodyCanary + `"}`,
-	"empty token":  `{"id": 7, "auth_token": ""}`,
-	"token null":   `{"id": 7, "auth_token": null}`,
-	"token number": `{"id": 7, "auth_token": 12345678}`,
-	"line break":   `{"id": 7, "auth_token": "line\nbreak-` + bodyCanary + `"}`,
-	"NUL":          `{"id": 7, "auth_token": "\u0000` + bodyCanary + `"}`,
-	"lost bytes":   `{"id": 7, "auth_token": "` + "\xff" + bodyCanary + `"}`,
-	"space":        `{"id": 7, "auth_token": "two ` + bodyCanary + `"}`,
-	"quote":        `{"id": 7, "auth_token": "quote\"` + bodyCanary + `"}`,
-	"not ASCII":    `{"id": 7, "auth_token": "ü` + bodyCanary + `"}`,
-}
-
-// newFaults returns the faults of the first two columns of a row.
-func newFaults(t *testing.T, names, with string) (faults []fault) {
-	t.Helper()
-	for name := range strings.SplitSeq(names, ",") {
-		for how := range strings.SplitSeq(with, ",") {
-			f := newFault(strings.TrimSpace(name))
-			if how = strings.TrimSpace(how); how != "-" {
-				f.name += ", " + how
-				f.add(how)
-			}
-			if f.says == "" {
-				t.Fatalf("%s is not a fault", f.name)
-			}
-			faults = append(faults, f)
-		}
-	}
-	return faults
-}
-
-func newFault(name string) fault {
-	f := fault{name: name}
-	f.Header = http.Header{"X-Request-Id": {requestName}, "X-Note": {headerCanary}}
-	switch name {
-	case "cut":
-		f.Cut, f.says = true, "before the whole answer had arrived"
-	case "dropped":
-		f.Drop, f.says = true, "before the whole answer had arrived"
-	case "no answer":
-		f.Hang, f.says = true, "no whole answer arrived in time"
-	case "nobody listens":
-		f.unreachable, f.says = true, "no connection could be made (connection refused)"
-	case "204":
-		f.Status, f.opens, f.says = http.StatusNoContent, true, "although the status was 204"
-	default:
-		if body, ok := faultBodies[name]; ok {
-			f.name, f.Echo = "200, "+name, name == "garbage"
-			f.Status, f.Body, f.opens, f.says = http.StatusOK, body, name != "HTML", "although the status was 200"
-			break
-		}
-		f.Status, _ = strconv.Atoi(name)
-		f.Body, f.Echo, f.says = `{"error": "`+bodyCanary+`"}`, true, statusMeanings[f.Status]
-		if f.Status/100 == 3 {
-			f.Header.Set("Location", "https://elsewhere.example/"+bodyCanary+"?next="+bodyCanary)
-		}
-	}
-	return f
-}
-
-// add adds what the second column of the table says.
-func (f *fault) add(how string) {
-	retryAfter := how
-	switch status, cleanUp := strings.CutPrefix(how, "DELETE "); {
-	case how == "carried out":
-		f.CarryOut = true
-		return
-	case cleanUp:
-		code, _ := strconv.Atoi(status)
-		f.cleanUp = &flametest.Fault{Status: code}
-		f.opens = code/100 != 2 // or the success would be a lie
-		return
-	case how == "1", how == dateSoon:
-		f.pause = time.Second
-	case how == "3600":
-		f.pause = time.Hour
-	case how == "date in an hour":
-		f.pause, retryAfter = time.Hour, httpDate(time.Now().Add(time.Hour))
-	case how == "past date":
-		retryAfter = httpDate(time.Now().Add(-time.Hour))
-	}
-	f.Header.Set("Retry-After", retryAfter)
-}
-
-// dateSoon is a Retry-After that inject sets, because the matrix takes time.
-const dateSoon = "date soon"
-
-func httpDate(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
 
 // faultWant is one side of a cell of the table.
 type faultWant struct {
@@ -197,21 +63,19 @@ func newFaultWant(t *testing.T, text string) faultWant {
 
 // faultCell is one operation under one fault.
 type faultCell struct {
-	op     *faultOp
-	fault  fault
-	want   faultWant
-	often  string // once or always: which requests get the fault
-	tokens string // perSession or perUser
+	op    *faultOp
+	fault fault
+	want  faultWant
+	often string // once or always: which requests get the fault
+	kind  flametest.Kind
 
 	saw      struct{ requests, outcome, live, told string }
 	problems []string
 }
 
 const (
-	once       = "once"
-	always     = "always"
-	perSession = "per session"
-	perUser    = "per user"
+	once   = "once"
+	always = "always"
 )
 
 var faultColumns = map[flametest.Operation]int{flametest.OpOpen: 2, flametest.OpCheck: 3, flametest.OpRevoke: 4}
@@ -225,20 +89,29 @@ func faultCells(t *testing.T) (cells []*faultCell) {
 			if len(column) == 1 || strings.HasPrefix(line, "FAULT") {
 				continue
 			}
-			first, every, differ := strings.Cut(column[faultColumns[op.call]], "/")
-			if !differ {
-				every = first
-			}
 			for _, f := range newFaults(t, column[0], column[1]) {
-				for _, side := range [][2]string{{once, first}, {always, every}} {
-					if strings.TrimSpace(side[1]) == "" {
-						continue
-					}
-					for _, tokens := range []string{perSession, perUser} {
-						cells = append(cells, &faultCell{op: op, fault: f, want: newFaultWant(t, side[1]), often: side[0], tokens: tokens})
-					}
-				}
+				cells = append(cells, newFaultCells(t, op, f, column[faultColumns[op.call]])...)
 			}
+		}
+	}
+	return cells
+}
+
+// newFaultCells returns the cells of an operation under a fault, four for each side
+// of the slash.
+func newFaultCells(t *testing.T, op *faultOp, f fault, text string) (cells []*faultCell) {
+	t.Helper()
+	first, every, differ := strings.Cut(text, "/")
+	for _, side := range [][2]string{{once, first}, {always, every}} {
+		if strings.TrimSpace(side[1]) == "" {
+			continue
+		}
+		for i, kind := range flametest.Kinds() {
+			c := &faultCell{op: op, fault: f, want: newFaultWant(t, side[1]), often: side[0], kind: kind}
+			if !differ && i%2 == 1 {
+				c.often = always
+			}
+			cells = append(cells, c)
 		}
 	}
 	return cells
@@ -260,7 +133,7 @@ func inTurn(a, b *faultCell) int {
 }
 
 func (c *faultCell) String() string {
-	return fmt.Sprintf("%s/%s/%s/%s", c.op.name, c.fault.name, c.often, c.tokens)
+	return fmt.Sprintf("%s/%s/%s/%s", c.op.name, c.fault.name, c.often, c.kind)
 }
 
 func (c *faultCell) errorf(format string, args ...any) {
@@ -276,7 +149,7 @@ type faultResult struct {
 // run does the operation under the fault and compares the result with the table.
 // It leaves its place among the busy cells while it waits.
 func (c *faultCell) run(ctx context.Context, folder string, busy chan struct{}) error {
-	fake, err := flametest.Start(flametest.Config{Kind: map[string]flametest.Kind{perUser: flametest.Shared}[c.tokens]})
+	fake, err := flametest.Start(flametest.Config{Kind: c.kind, TLS: c.fault.encrypted})
 	if err != nil {
 		return err
 	}
@@ -288,6 +161,12 @@ func (c *faultCell) run(ctx context.Context, folder string, busy chan struct{}) 
 	run, err := newProtocolRun(ctx, c.arguments(fake))
 	if err != nil {
 		return err
+	}
+	if c.fault.accepted && before.token != "" {
+		if accepted, err := c.importToken(ctx, run, before.token, folder); err != nil || accepted.token != before.token {
+			return fmt.Errorf("before the fault: %w; %s", err, diagnosticsText(accepted.diags))
+		}
+		fake.Reset()
 	}
 	var log strings.Builder
 	logged := tfsdklogtest.RootLogger(tflogtest.RootLogger(ctx, &log), &log)
@@ -309,8 +188,12 @@ func (c *faultCell) run(ctx context.Context, folder string, busy chan struct{}) 
 	c.checkTexts(got)
 	c.checkSecrets(got, log.String(), append(live, before.token))
 	c.checkRule(got, live, before.token)
-	if c.fault.unreachable {
-		return nil
+	schema := run.resource
+	if c.op.name == "ephemeral open" {
+		schema = run.ephemeral
+	}
+	if err := c.checkMembers(schema, got.heldSession); err != nil || c.fault.unreachable {
+		return err
 	}
 	return c.checkAfterwards(ctx, fake, run, got, before)
 }
@@ -320,13 +203,18 @@ func (c *faultCell) prepare(ctx context.Context, fake *flametest.Server) (before
 	if c.op.call == flametest.OpOpen {
 		return heldSession{}, nil
 	}
+	if c.op.name == "import" || c.op.name == "action" {
+		before.token = fake.Open(flametest.User)
+		fake.Reset()
+		return before, nil
+	}
 	earlier, err := newProtocolRun(ctx, flameArguments(fake))
 	if err != nil {
 		return heldSession{}, err
 	}
-	open := earlier.open // for import and action: elsewhere
-	if c.op.name == "read" || c.op.name == "delete" {
-		open = earlier.create
+	open := earlier.create
+	if c.op.name == "ephemeral close" {
+		open = earlier.open
 	}
 	before, err = open(ctx)
 	if err == nil && len(before.diags) > 0 {
@@ -369,6 +257,7 @@ func (c *faultCell) inject(fake *flametest.Server) (soon time.Time) {
 		f.CarryOut = f.CarryOut || c.want.requests == 1 && c.want.done()
 	}
 	fake.Always(flametest.OpRevoke, c.fault.cleanUp)
+	fake.Always(flametest.OpCheck, c.fault.check)
 	if c.often == once {
 		fake.Script(c.op.call, f)
 		return soon
@@ -394,11 +283,7 @@ func (c *faultCell) operate(ctx context.Context, run *protocolRun, before heldSe
 	case "delete":
 		got.heldSession, err = run.destroy(ctx, before)
 	case "import":
-		name := filepath.Join(folder, flame.NewToken(before.token).SessionID())
-		if err := os.WriteFile(name, []byte(before.token), 0o600); err != nil {
-			return got, err
-		}
-		got.heldSession, err = run.importFrom(ctx, "file:"+name)
+		got.heldSession, err = c.importToken(ctx, run, before.token, folder)
 	case "ephemeral open":
 		got.heldSession, err = run.open(ctx)
 	case "ephemeral close":
@@ -407,6 +292,14 @@ func (c *faultCell) operate(ctx context.Context, run *protocolRun, before heldSe
 		got.diags, got.progress, err = run.invoke(ctx, before.token)
 	}
 	return got, err
+}
+
+func (c *faultCell) importToken(ctx context.Context, run *protocolRun, token, folder string) (heldSession, error) {
+	name := filepath.Join(folder, flame.NewToken(token).SessionID())
+	if err := os.WriteFile(name, []byte(token), 0o600); err != nil {
+		return heldSession{}, err
+	}
+	return run.importFrom(ctx, "file:"+name)
 }
 
 func (c *faultCell) checkRequests(journal []flametest.Request, soon time.Time) {
@@ -502,11 +395,17 @@ func (c *faultCell) checkTexts(got faultResult) {
 	if strings.Contains(text, orphanText) != c.want.orphan {
 		c.errorf("%q is said: %v, want %v\n%s", orphanText, !c.want.orphan, c.want.orphan, text)
 	}
+	if lost := lostText(c.want); !strings.Contains(text, lost) {
+		c.errorf("%q is not in: %s", lost, text)
+	}
 	const revoked = "so it was revoked and nothing is stored"
 	if strings.Contains(text, revoked) != c.want.revoked {
 		c.errorf("%q is said: %v, want %v\n%s", revoked, !c.want.revoked, c.want.revoked, text)
 	}
 	var says []string
+	if c.op.name == "delete" && !c.want.done() {
+		says = append(says, "set revoke_on_destroy = false in the provider block")
+	}
 	if !c.want.done() {
 		says = append(says, c.fault.says)
 		if c.want.requests > 1 && !c.want.inBody {
@@ -524,6 +423,46 @@ func (c *faultCell) checkTexts(got faultResult) {
 			c.errorf("%q is not in: %s", want, text)
 		}
 	}
+}
+
+// lostText returns how many sessions the user reads may have been lost.
+func lostText(want faultWant) string {
+	switch {
+	case !want.orphan:
+		return ""
+	case want.outcome == "ok" && want.requests == 2:
+		return "an earlier attempt whose answer never arrived"
+	case want.requests == 1:
+		return "a session whose token never arrived"
+	}
+	return fmt.Sprintf("%d sessions whose tokens never arrived", want.requests)
+}
+
+// checkMembers finds no secret in what is held, but where it belongs.
+func (c *faultCell) checkMembers(schema *tfprotov6.SchemaBlock, got heldSession) error {
+	if got.token == "" {
+		return nil
+	}
+	object, err := got.value.Unmarshal(schema.ValueType())
+	if err != nil {
+		return err
+	}
+	var members map[string]tftypes.Value
+	if err := object.As(&members); err != nil {
+		return err
+	}
+	delete(members, "auth_token")
+	for name, value := range members {
+		if text := value.String(); strings.Contains(text, got.token) || strings.Contains(text, flametest.Password) {
+			c.errorf("%s holds a secret", name)
+		}
+	}
+	for _, name := range []string{"user_id", "email", "full_name"} {
+		if c.fault.Members != "" && !members[name].IsNull() {
+			c.errorf("%s is %v, want null", name, members[name])
+		}
+	}
+	return nil
 }
 
 // checkSecrets finds no secret, and nothing of a body or a header, in what the user
@@ -589,7 +528,7 @@ func (c *faultCell) checkAfterwards(ctx context.Context, fake *flametest.Server,
 		return fmt.Errorf("afterwards: %w", err)
 	case len(last.diags) > 0 || last.token != "":
 		c.errorf("afterwards: %s", diagnosticsText(last.diags))
-	case len(fake.Live()) > 0 && (!c.want.orphan || c.tokens == perUser && got.token != ""):
+	case len(fake.Live()) > 0 && (!c.want.orphan || c.kind != flametest.Independent && got.token != ""):
 		c.errorf("afterwards, %d tokens are alive", len(fake.Live()))
 	}
 	return nil

@@ -35,6 +35,13 @@ type privateState struct {
 	// StillHeld: the plan saw another session that goes on holding the same token,
 	// so Delete must not revoke it.
 	StillHeld bool `json:"still_held,omitempty"`
+	// HeldByOthers has the IDs of sessions whose token several instances hold, as the
+	// plan saw it: a tainted session is planned without its own private state.
+	HeldByOthers []string `json:"held_by_others,omitempty"`
+	// Beside has the IDs of the sessions that the plan keeps, and that the login of the
+	// planned one may end. Terraform drops what the second plan of a replacement says, so
+	// Delete says it.
+	Beside []string `json:"beside,omitempty"`
 	// Needs: in a planned replacement, what the new session needs of the provider's
 	// configuration. Delete checks it.
 	Needs replacementNeeds `json:"needs,omitzero"`
@@ -69,6 +76,8 @@ func (p ephemeralPrivate) held() (session.Held, error) {
 		Instance: p.Instance,
 		Account:  session.Account{Endpoint: endpoint, User: p.User},
 		Token:    flame.NewToken(p.Token),
+
+		Ephemeral: true,
 	}, err
 }
 

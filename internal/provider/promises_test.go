@@ -122,7 +122,7 @@ var promises = []struct {
 		{"A token that cannot be kept is revoked, even if the run was cancelled.", "TestFaultMatrix flame.TestUnusableToken flame.TestCancelDoesNotStopCleanUp"},
 	}},
 	{"interrupts", []promise{
-		{"SIGTERM and SIGHUP are left to Terraform; if it dies, the provider revokes what was being opened.", "TestTerminatedRun TestHungUpRun TestKilled"},
+		{"SIGTERM and SIGHUP are left to Terraform; if it dies, the provider revokes what was being opened.", "TestTerminatedRun TestHungUpRun TestKilled TestEphemeralOrphaned"},
 		{"A POST on the wire is not aborted, and its token gets into the state.", "TestInterruptedRequest TestInterruptedRun flame.TestCancelAfterOpenWasSent flame.TestCancelDuringResponseToOpen flame.TestCancelledOpenReturnsItsToken"},
 		{"Waits, retries and other requests end at once.", "TestInterruptedRequest TestCallsEndWithTheirCaller flame.TestCancelDuringWait flame.TestCancelDuringDial flame.TestCancelAbortsOtherRequests flame.TestCancelAbortsCheckAndRevoke"},
 		{"After a destroy that was interrupted or killed, the state still has every session that may be alive.", "TestInterruptedRun TestKilled"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func newProtocolRunAt(ctx context.Context, arguments map[string]tftypes.Value, n
 	if err != nil {
 		return nil, err
 	}
-	schemas, err := server.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
+	schemas, err := providerSchema()
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +56,26 @@ func newProtocolRunAt(ctx context.Context, arguments map[string]tftypes.Value, n
 	}, nil
 }
 
+// providerSchema is what every run gets for GetProviderSchema.
+var providerSchema = sync.OnceValues(func() (*tfprotov6.GetProviderSchemaResponse, error) {
+	server, err := newServer(newTestProvider(time.Now, 0), false)
+	if err != nil {
+		return nil, err
+	}
+	return server.GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{})
+})
+
 // flameArguments is the provider block of one that signs in at the fake.
 func flameArguments(fake *flametest.Server) map[string]tftypes.Value {
-	return map[string]tftypes.Value{
+	arguments := map[string]tftypes.Value{
 		"endpoint": tftypes.NewValue(tftypes.String, fake.URL()),
 		"user":     tftypes.NewValue(tftypes.String, flametest.User),
 		"password": tftypes.NewValue(tftypes.String, flametest.Password),
 	}
+	if ca := fake.CACertificate(); ca != "" {
+		arguments["ca_certificate"] = tftypes.NewValue(tftypes.String, ca)
+	}
+	return arguments
 }
 
 const sessionType = "flame_session"
@@ -252,7 +266,7 @@ func wantTexts(t *testing.T, got string, texts []string, not ...string) {
 func wantInvalid(t *testing.T, kind, argument string, value any, texts []string, not ...string) {
 	t.Helper()
 	ctx, run := t.Context(), mustRun(t, nil)
-	schemas, err := run.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
+	schemas, err := providerSchema()
 	if err != nil {
 		t.Fatal(err)
 	}

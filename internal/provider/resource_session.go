@@ -5,6 +5,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
@@ -169,7 +170,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	}
 
 	held := session.Held{Instance: session.NewInstanceID(), Account: r.data.account(login)}
-	opened, err := r.data.run.Open(ctx, held.Account, flame.NewPassword(password), held.Instance)
+	opened, err := r.data.run.Open(ctx, held, flame.NewPassword(password))
 	if err != nil {
 		addOpenFailure(&resp.Diagnostics, "open a Flame session", err, password)
 		return
@@ -187,9 +188,13 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 		resp.State.RemoveResource(ctx)
 		return
 	}
-	addLostAnswers(&resp.Diagnostics, held.Token.SessionID(), opened.Lost)
+	id := held.Token.SessionID()
+	addLostAnswers(&resp.Diagnostics, id, opened.Lost)
 	if opened.Shared {
-		addShared(&resp.Diagnostics, held.Token.SessionID())
+		addShared(&resp.Diagnostics, id)
+	}
+	for _, ended := range opened.Ended {
+		addEndedByLogin(&resp.Diagnostics, id, ended)
 	}
 }
 
@@ -246,9 +251,7 @@ func (r *sessionResource) verify(ctx context.Context, state sessionModel, held s
 				state.ID.ValueString(), detail))
 	case !alive:
 		resp.State.RemoveResource(ctx)
-		resp.Diagnostics.AddWarning("The Flame session has ended elsewhere: session "+state.ID.ValueString(),
-			fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.",
-				state.ID.ValueString()))
+		addEndedElsewhere(&resp.Diagnostics, state.ID.ValueString(), r.data.run.LiveOthers(held))
 	}
 }
 
@@ -297,15 +300,17 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	outcome := session.StillHeld
-	if private.StillHeld {
-		r.data.run.Release(held)
-	} else if outcome, err = r.data.run.Revoke(ctx, held); err != nil {
+	var revocation session.Revocation
+	if private.StillHeld || slices.Contains(private.HeldByOthers, id) {
+		revocation = r.data.run.LeaveToOthers(held)
+	} else if revocation, err = r.data.run.Revoke(ctx, held); err != nil {
 		addRevokeFailure(&resp.Diagnostics, id, err)
 		return
 	}
-	if outcome == session.StillHeld {
-		addNotRevoked(&resp.Diagnostics, id)
+	replaced := private.Needs != replacementNeeds{}
+	addRevocation(&resp.Diagnostics, id, revocation, replaced)
+	for _, beside := range private.Beside {
+		addMayEnd(&resp.Diagnostics, beside)
 	}
 }
 

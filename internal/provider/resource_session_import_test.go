@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,20 +34,7 @@ func openElsewhere(t *testing.T, fake *flametest.Server, count int) []string {
 	t.Helper()
 	tokens := make([]string, count)
 	for i := range tokens {
-		body := fmt.Sprintf(`{"user": %q, "password": %q}`, flametest.User, flametest.Password)
-		answer, err := http.Post(fake.URL()+"/sessions", "application/json", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		var session struct {
-			AuthToken string `json:"auth_token"`
-		}
-		if err != nil || json.Unmarshal(content, &session) != nil || session.AuthToken == "" {
-			t.Fatalf("no session was opened: %v, %s", err, content)
-		}
-		tokens[i] = session.AuthToken
+		tokens[i] = fake.Open(flametest.User)
 	}
 	fake.Reset()
 	return tokens

@@ -165,7 +165,7 @@ func (m *sessionModel) held(instance session.InstanceID) (session.Held, error) {
 	endpoint, err := flame.ParseEndpoint(m.Endpoint.ValueString())
 	return session.Held{
 		Instance: instance,
-		Account:  session.Account{Endpoint: endpoint, User: m.User.ValueString()},
+		Account:  session.Account{Endpoint: endpoint, User: m.User.ValueString(), UserID: m.UserID.ValueString()},
 		Token:    flame.NewToken(m.AuthToken.ValueString()),
 	}, err
 }

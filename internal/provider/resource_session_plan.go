@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 // ModifyPlan decides what a run does to a session: open it, replace it, update its
@@ -38,7 +40,7 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	}
 	switch {
 	case destroy:
-		r.planDelete(state, &private, &resp.Diagnostics)
+		r.planDelete(state, &private, false, &resp.Diagnostics)
 	case create:
 		r.planCreate(config, &plan, &private, &resp.Diagnostics)
 	default:
@@ -66,6 +68,24 @@ func (r *sessionResource) planCreate(config sessionModel, plan *sessionModel, pr
 	}
 	if config.User.IsNull() {
 		private.Needs.User = login.user.ValueString()
+	}
+	r.planOpen(*plan, private, diags)
+}
+
+// planOpen records that a session is to be opened, and warns of what its login may end.
+// Terraform drops these warnings if it forces a replacement itself; then Delete has them.
+func (r *sessionResource) planOpen(plan sessionModel, private *privateState, diags *diag.Diagnostics) {
+	if r.data.endpoint.IsZero() || plan.User.IsUnknown() || plan.User.IsNull() {
+		return // whose session it will be is not known
+	}
+	account := session.Account{Endpoint: r.data.endpoint, User: plan.User.ValueString()}
+	planned := r.data.run.PlanOpen(account, private.Instance)
+	private.StillHeld = private.StillHeld || planned.StillHeld
+	private.HeldByOthers = r.data.run.SharedSessions(account)
+	private.Beside = nil
+	for _, held := range planned.Beside {
+		private.Beside = append(private.Beside, held.Token.SessionID())
+		addMayEnd(diags, held.Token.SessionID())
 	}
 }
 
@@ -104,11 +124,29 @@ func (r *sessionResource) planUpdate(config, state sessionModel, plan *sessionMo
 	}
 
 	if len(replace) > 0 {
-		r.planDelete(state, private, diags)
+		r.planDelete(state, private, true, diags)
+		r.planOpen(*plan, private, diags)
 	} else {
 		private.Imported, private.MovedEndpoint = false, ""
+		r.planKeep(state, private.Instance, diags)
 	}
 	return replace
+}
+
+// planKeep records that a session stays as it is, and warns of what else the plan does
+// to it.
+func (r *sessionResource) planKeep(state sessionModel, instance session.InstanceID, diags *diag.Diagnostics) {
+	held, err := state.held(instance)
+	if err != nil {
+		return // Read reports it
+	}
+	beside := r.data.run.Keep(held)
+	if beside.Opens {
+		addMayEnd(diags, state.ID.ValueString())
+	}
+	if beside.Revokes {
+		addWillEnd(diags, state.ID.ValueString())
+	}
 }
 
 // planFromOutside plans what does not come from the resource's own block, and
@@ -133,7 +171,7 @@ func (r *sessionResource) planFromOutside(config, state sessionModel, plan *sess
 
 // planDelete plans the end of a session that is destroyed or replaced. It warns of
 // a token that stays alive.
-func (r *sessionResource) planDelete(state sessionModel, private *privateState, diags *diag.Diagnostics) {
+func (r *sessionResource) planDelete(state sessionModel, private *privateState, replaces bool, diags *diag.Diagnostics) {
 	if reason := r.data.keepsAlive(state); reason != "" {
 		addWillStayAlive(diags, state.ID.ValueString(), reason)
 		return
@@ -141,8 +179,12 @@ func (r *sessionResource) planDelete(state sessionModel, private *privateState, 
 	private.Needs = replacementNeeds{}
 	// An endpoint that is not usable is reported by Delete.
 	held, err := state.held(private.Instance)
-	private.StillHeld = err == nil && r.data.run.Release(held)
+	if err != nil {
+		return
+	}
+	var givenAgain bool
+	private.StillHeld, givenAgain = r.data.run.PlanEnd(held)
 	if private.StillHeld {
-		addNotRevoked(diags, state.ID.ValueString())
+		addNotRevoked(diags, state.ID.ValueString(), replaces || givenAgain)
 	}
 }

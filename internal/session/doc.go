@@ -6,10 +6,11 @@
 // provider opens, checks or revokes passes through a [Run].
 //
 //	run := session.NewRun(client)
-//	instance := session.NewInstanceID()
-//	opened, err := run.Open(ctx, account, password, instance)
+//	held := session.Held{Instance: session.NewInstanceID(), Account: account}
+//	opened, err := run.Open(ctx, held, password)
 //	...
-//	outcome, err := run.Revoke(ctx, session.Held{Instance: instance, Account: account, Token: opened.Token})
+//	held.Token = opened.Token
+//	revocation, err := run.Revoke(ctx, held)
 //
 // A run is one provider process. Terraform starts one for each provider
 // configuration and each walk (plan, apply), and shows it only the resources that
@@ -21,6 +22,11 @@
 // "the authentication token of the user"). Therefore a token is revoked only with
 // its last holder, and sessions of one account are never opened and revoked at the
 // same time: an open could be answered with a token that is just being revoked.
+//
+// A login may also end the user's earlier token, and a revocation all the user's
+// tokens. A run that holds two sessions of a user finds out with one extra request for
+// each question, and then opens or revokes nothing that would end a session it knows to
+// be alive. See behavior.
 //
 // The package knows nothing of Terraform. It returns outcomes and errors; the
 // caller tells the user.

@@ -13,7 +13,8 @@ import (
 // were being revoked (or opened). Nothing was sent.
 var ErrAccountBusy = errors.New("other sessions of the account were being opened or revoked")
 
-// accountLocks admit either openers or revokers of one account, never both. The
+// accountLocks admit either openers or revokers of one account, never both, and a
+// single opener until it is known what a login does to the account's other sessions. The
 // zero value is ready to use.
 type accountLocks struct {
 	mu      sync.Mutex
@@ -29,7 +30,8 @@ type accountLock struct {
 type purpose int
 
 const (
-	opening purpose = iota
+	opening      purpose = iota
+	openingAlone         // until it is known what a login does to the other sessions
 	revoking
 )
 
@@ -38,15 +40,16 @@ const (
 func (l *accountLock) excludes(other *accountLock) bool {
 	sameAccount := l.account.Endpoint == other.account.Endpoint &&
 		(l.account.User == other.account.User || l.account.User == "" || other.account.User == "")
-	return sameAccount && l.purpose != other.purpose
+	return sameAccount && (l.purpose != other.purpose || l.purpose == openingAlone)
 }
 
-// acquire waits for a lock. The caller must call release. It fails with
-// ErrAccountBusy if ctx ends first.
-func (a *accountLocks) acquire(ctx context.Context, purpose purpose, account Account) (release func(), err error) {
-	lock := &accountLock{purpose, account}
+// acquire waits for a lock. The caller must call release. choose returns the purpose,
+// which may change while it waits. It fails with ErrAccountBusy if ctx ends first.
+func (a *accountLocks) acquire(ctx context.Context, account Account, choose func() purpose) (release func(), err error) {
+	lock := &accountLock{account: account}
 	for {
 		a.mu.Lock()
+		lock.purpose = choose()
 		if !slices.ContainsFunc(a.locks, lock.excludes) {
 			a.locks = append(a.locks, lock)
 			a.mu.Unlock()

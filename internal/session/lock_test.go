@@ -22,21 +22,24 @@ func endpoint(t *testing.T, url string) flame.Endpoint {
 // Openers and revokers of one account exclude each other, and nobody else.
 func TestExcludes(t *testing.T) {
 	e, f := endpoint(t, "https://e.example"), endpoint(t, "https://f.example")
-	ada, bob, unknown := Account{e, "ada"}, Account{e, "bob"}, Account{e, ""}
+	ada, bob, unknown := Account{Endpoint: e, User: "ada"}, Account{Endpoint: e, User: "bob"}, Account{Endpoint: e}
 	for _, test := range []struct {
 		name string
 		a, b accountLock
 		want bool
 	}{
 		{"two openers", accountLock{opening, ada}, accountLock{opening, ada}, false},
+		{"two openers, one alone", accountLock{opening, ada}, accountLock{openingAlone, ada}, true},
+		{"two openers alone", accountLock{openingAlone, ada}, accountLock{openingAlone, ada}, true},
+		{"two openers alone, of two users", accountLock{openingAlone, ada}, accountLock{openingAlone, bob}, false},
 		{"two revokers", accountLock{revoking, ada}, accountLock{revoking, ada}, false},
 		{"opener and revoker", accountLock{opening, ada}, accountLock{revoking, ada}, true},
 		{"of two users", accountLock{opening, ada}, accountLock{revoking, bob}, false},
-		{"of two endpoints", accountLock{opening, ada}, accountLock{revoking, Account{f, "ada"}}, false},
+		{"of two endpoints", accountLock{opening, ada}, accountLock{revoking, Account{Endpoint: f, User: "ada"}}, false},
 		{"of a user and one who is unknown", accountLock{opening, ada}, accountLock{revoking, unknown}, true},
 		{"two openers, one unknown", accountLock{opening, ada}, accountLock{opening, unknown}, false},
 		{"of two who are unknown", accountLock{opening, unknown}, accountLock{revoking, unknown}, true},
-		{"of unknown users of two endpoints", accountLock{opening, unknown}, accountLock{revoking, Account{f, ""}}, false},
+		{"of unknown users of two endpoints", accountLock{opening, unknown}, accountLock{revoking, Account{Endpoint: f}}, false},
 	} {
 		if test.a.excludes(&test.b) != test.want || test.b.excludes(&test.a) != test.want {
 			t.Errorf("%s: want %v", test.name, test.want)
@@ -46,10 +49,10 @@ func TestExcludes(t *testing.T) {
 
 func TestAccountLocks(t *testing.T) {
 	var locks accountLocks
-	ada := Account{endpoint(t, "https://e.example"), "ada"}
-	acquire := func(purpose purpose) func() {
+	ada := Account{Endpoint: endpoint(t, "https://e.example"), User: "ada"}
+	acquire := func(wanted purpose) func() {
 		t.Helper()
-		release, err := locks.acquire(t.Context(), purpose, ada)
+		release, err := locks.acquire(t.Context(), ada, func() purpose { return wanted })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +62,7 @@ func TestAccountLocks(t *testing.T) {
 	cancel()
 	wantBusy := func() {
 		t.Helper()
-		if _, err := locks.acquire(cancelled, revoking, ada); !errors.Is(err, ErrAccountBusy) || !errors.Is(err, context.Canceled) {
+		if _, err := locks.acquire(cancelled, ada, func() purpose { return revoking }); !errors.Is(err, ErrAccountBusy) || !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want that the account is busy", err)
 		}
 	}

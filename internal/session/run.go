@@ -13,12 +13,6 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 )
 
-// Account is a user of one Flame API. Sessions of one account may share a token.
-type Account struct {
-	Endpoint flame.Endpoint
-	User     string // "" if unknown, as for an imported session: then it may be any user
-}
-
 // InstanceID tells apart the holders of one token. It stays with a Terraform
 // object until its session is replaced.
 type InstanceID string
@@ -28,9 +22,10 @@ func NewInstanceID() InstanceID { return InstanceID(rand.Text()) }
 
 // Held is a token and the instance that holds it.
 type Held struct {
-	Instance InstanceID
-	Account  Account
-	Token    flame.Token
+	Instance  InstanceID
+	Account   Account
+	Token     flame.Token
+	Ephemeral bool // an ephemeral resource holds it
 }
 
 // Run is what one provider process knows about its sessions. It is safe for
@@ -41,10 +36,11 @@ type Run struct {
 	locks    accountLocks
 	opens    sync.WaitGroup // in flight
 
-	mu        sync.Mutex
-	holders   map[tokenKey][]InstanceID
-	refreshed map[InstanceID]bool
-	unclosed  map[InstanceID]Held
+	mu           sync.Mutex
+	sessions     map[InstanceID]*known
+	behaviors    []*behavior
+	plannedOpens []Held // without tokens
+	unclosed     map[InstanceID]Held
 }
 
 // tokenKey identifies a token: two APIs may issue the same text.
@@ -61,84 +57,130 @@ func (h Held) key() tokenKey { return tokenKey{h.Account.Endpoint, h.Token} }
 // left to receive a token.
 func NewRun(client *flame.Client, orphaned func() bool) *Run {
 	return &Run{
-		client:    client,
-		orphaned:  orphaned,
-		holders:   map[tokenKey][]InstanceID{},
-		refreshed: map[InstanceID]bool{},
-		unclosed:  map[InstanceID]Held{},
+		client:   client,
+		orphaned: orphaned,
+		sessions: map[InstanceID]*known{},
+		unclosed: map[InstanceID]Held{},
 	}
 }
 
 // Opened is the outcome of [Run.Open].
 type Opened struct {
 	flame.Session
-	Shared bool // another instance of this run holds the same token
+	Shared bool   // another instance of this run holds the same token
+	Ended  []Held // sessions of the same account that this login has ended
 }
 
 // ErrOrphaned means that Terraform died while a session was being opened, so that it
 // was revoked again.
 var ErrOrphaned = errors.New("nobody is left to receive the session")
 
-// Open opens a session for an instance, which holds its token from then on. An
-// error is a [*flame.Error], [ErrAccountBusy] or [ErrOrphaned].
-func (r *Run) Open(ctx context.Context, account Account, password flame.Password, instance InstanceID) (Opened, error) {
+// WouldEndError means that a session was not opened, because its login would have ended
+// another one, as this run has seen logins of the account do.
+type WouldEndError struct{ Other Held }
+
+func (e *WouldEndError) Error() string { return "the login would end another session of the user" }
+
+// Open opens a session for an instance, which holds its token from then on; held has no
+// token yet. An error is a [*flame.Error], [ErrAccountBusy], a [*WouldEndError] or
+// [ErrOrphaned].
+func (r *Run) Open(ctx context.Context, held Held, password flame.Password) (Opened, error) {
 	r.opens.Add(1)
 	defer r.opens.Done()
-	opened, err := r.open(ctx, account, password, instance)
+	opened, err := r.open(ctx, held, password)
 	if err == nil && r.orphaned() {
-		_, err := r.Close(ctx, Held{instance, account, opened.Token})
+		held.Token = opened.Token
+		_, err := r.Close(ctx, held)
 		return Opened{}, errors.Join(ErrOrphaned, err)
 	}
 	return opened, err
 }
 
-func (r *Run) open(ctx context.Context, account Account, password flame.Password, instance InstanceID) (Opened, error) {
-	unlock, err := r.locks.acquire(ctx, opening, account)
+func (r *Run) open(ctx context.Context, held Held, password flame.Password) (Opened, error) {
+	unlock, err := r.locks.acquire(ctx, held.Account, func() purpose { return r.loginPurpose(held.Account) })
 	if err != nil {
 		return Opened{}, err
 	}
 	defer unlock()
-	session, err := r.client.Open(ctx, account.Endpoint, flame.Credentials{User: account.User, Password: password})
+	if other, found := r.wouldEnd(held); found {
+		return Opened{}, &WouldEndError{other}
+	}
+	session, err := r.client.Open(ctx, held.Account.Endpoint, flame.Credentials{User: held.Account.User, Password: password})
 	if err != nil {
 		return Opened{}, err
 	}
-	return Opened{session, r.claim(Held{instance, account, session.Token})}, nil
+	held.Token, held.Account.UserID = session.Token, session.UserID
+	opened := Opened{Session: session}
+	r.mu.Lock()
+	opened.Shared = r.claimLocked(held)
+	r.knownLocked(held).opened, r.knownLocked(held).status = true, alive
+	if i := slices.IndexFunc(r.plannedOpens, func(p Held) bool { return p.Account.same(held.Account) }); i >= 0 {
+		r.plannedOpens = slices.Delete(r.plannedOpens, i, i+1)
+	}
+	r.mu.Unlock()
+	opened.Ended = r.loginEnded(ctx, held)
+	return opened, nil
+}
+
+func (r *Run) loginPurpose(account Account) purpose {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.behaviorLocked(account).loginsEndNothing() {
+		return opening
+	}
+	return openingAlone
 }
 
 // Refreshed records that a refresh of this run found an instance that holds a
 // token. It reports whether another instance holds the same token.
 func (r *Run) Refreshed(held Held) (shared bool) {
 	r.mu.Lock()
-	r.refreshed[held.Instance] = true
-	r.mu.Unlock()
-	return r.claim(held)
+	defer r.mu.Unlock()
+	r.knownLocked(held).refreshed = true
+	return r.claimLocked(held)
 }
 
 // WasRefreshed reports whether this run has refreshed the instance.
 func (r *Run) WasRefreshed(instance InstanceID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.refreshed[instance]
+	k, ok := r.sessions[instance]
+	return ok && k.refreshed
 }
 
 // Check reports whether a token still works. The instance no longer holds one
 // that does not. An error, a [*flame.Error], means that Flame did not say.
 func (r *Run) Check(ctx context.Context, held Held) (alive bool, err error) {
 	alive, err = r.client.Check(ctx, held.Account.Endpoint, held.Token)
-	if err == nil && !alive {
-		r.Release(held)
+	switch {
+	case err != nil:
+	case alive:
+		r.sawAlive(held)
+	default:
+		r.sawDead(held)
 	}
 	return alive, err
 }
 
-// Revocation is the outcome of revoking a token.
-type Revocation int
+// Revocation is the outcome of revoking a token, if it did not fail.
+type Revocation struct {
+	Result Result
+	// GivenAgain: with StillHeld, this run has opened a session and got the same token.
+	GivenAgain bool
+	// Others are the live sessions of the same account that the revocation has ended, or
+	// with Spared would have ended.
+	Others []Held
+}
 
-// The outcomes of a revocation that did not fail.
+// Result is what became of a token that was to be revoked.
+type Result int
+
+// The results of a revocation.
 const (
-	Revoked     Revocation = iota // Flame ended the session
-	AlreadyGone                   // Flame knew no such session any more
-	StillHeld                     // not revoked, because another instance of this run holds the token
+	Revoked     Result = iota // Flame ended the session
+	AlreadyGone               // Flame knew no such session any more
+	StillHeld                 // not revoked, because another instance of this run holds the token
+	Spared                    // not revoked, because that would end other live sessions
 )
 
 // Revoke revokes the token of an instance, which no longer holds it, unless
@@ -154,25 +196,48 @@ func (r *Run) RevokeForAll(ctx context.Context, account Account, token flame.Tok
 	return r.revoke(ctx, Held{Account: account, Token: token}, func(held Held) (shared bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.holders, held.key())
+		for _, k := range r.holdersLocked(held) {
+			k.leaving = true
+		}
 		return false
 	})
 }
 
 func (r *Run) revoke(ctx context.Context, held Held, release func(Held) (shared bool)) (Revocation, error) {
-	unlock, err := r.locks.acquire(ctx, revoking, held.Account)
+	unlock, err := r.locks.acquire(ctx, held.Account, func() purpose { return revoking })
 	if err != nil {
-		return 0, err
+		return Revocation{}, err
 	}
 	defer unlock()
 	if release(held) {
-		return StillHeld, nil
+		return r.LeaveToOthers(held), nil
+	}
+	if others := r.wouldSweep(held); len(others) > 0 {
+		return Revocation{Result: Spared, Others: others}, nil
 	}
 	alreadyGone, err := r.client.Revoke(ctx, held.Account.Endpoint, held.Token)
-	if alreadyGone {
-		return AlreadyGone, err
+	if err != nil {
+		return Revocation{}, err
 	}
-	return Revoked, err
+	r.sawDead(held)
+	if alreadyGone {
+		return Revocation{Result: AlreadyGone}, nil
+	}
+	return Revocation{Others: r.revocationEnded(ctx, held)}, nil
+}
+
+// LeaveToOthers releases the token of an instance without revoking it, because another
+// instance holds it.
+func (r *Run) LeaveToOthers(held Held) Revocation {
+	r.Release(held)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Revocation{Result: StillHeld, GivenAgain: r.givenAgainLocked(held)}
+}
+
+// givenAgainLocked reports whether a login of this run has brought the same token.
+func (r *Run) givenAgainLocked(held Held) bool {
+	return slices.ContainsFunc(r.holdersLocked(held), func(k *known) bool { return k.opened })
 }
 
 // Close is [Run.Revoke] for a token that nobody can use any more: whatever became
@@ -213,29 +278,11 @@ func (r *Run) RevokeUnclosed(ctx context.Context) {
 	all.Wait()
 }
 
-// claim records that an instance holds a token, and reports whether another one
-// does too.
-func (r *Run) claim(held Held) (shared bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := held.key()
-	if !slices.Contains(r.holders[key], held.Instance) {
-		r.holders[key] = append(r.holders[key], held.Instance)
-	}
-	return len(r.holders[key]) > 1
-}
-
 // Release records that an instance no longer holds its token, or will not after
 // this run. It reports whether another instance does.
 func (r *Run) Release(held Held) (shared bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := held.key()
-	others := slices.DeleteFunc(r.holders[key], func(holder InstanceID) bool { return holder == held.Instance })
-	if len(others) == 0 {
-		delete(r.holders, key)
-		return false
-	}
-	r.holders[key] = others
-	return true
+	r.knownLocked(held).leaving = true
+	return len(r.holdersLocked(held)) > 0
 }

@@ -42,7 +42,7 @@ func start(t *testing.T, config flametest.Config) (*flametest.Server, *session.R
 func open(t *testing.T, run *session.Run, account session.Account) (session.Held, session.Opened) {
 	t.Helper()
 	held := session.Held{Instance: session.NewInstanceID(), Account: account}
-	opened, err := run.Open(t.Context(), account, password, held.Instance)
+	opened, err := run.Open(t.Context(), held, password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +71,8 @@ func TestLife(t *testing.T) {
 	if alive, err := run.Check(t.Context(), held); !alive || err != nil {
 		t.Errorf("check: %v, %v", alive, err)
 	}
-	for _, want := range []session.Revocation{session.Revoked, session.AlreadyGone} {
-		if got, err := run.Revoke(t.Context(), held); got != want || err != nil {
+	for _, want := range []session.Result{session.Revoked, session.AlreadyGone} {
+		if got, err := run.Revoke(t.Context(), held); got.Result != want || err != nil {
 			t.Errorf("revoke: %v, %v; want %v", got, err, want)
 		}
 		wantLive(t, fake)
@@ -94,25 +94,25 @@ func TestSharedToken(t *testing.T) {
 		t.Error("the second holder is not told that it shares its token")
 	}
 	elsewhere := first
-	elsewhere.Instance, elsewhere.Account.Endpoint = second.Instance, flame.Endpoint{}
+	elsewhere.Instance, elsewhere.Account.Endpoint = session.NewInstanceID(), flame.Endpoint{}
 	if run.Refreshed(elsewhere) {
 		t.Error("the same text at another endpoint counts as the same token")
 	}
 	if !run.Refreshed(first) || !run.WasRefreshed(first.Instance) || run.WasRefreshed(session.NewInstanceID()) {
 		t.Error("a refresh is not recorded as it should be")
 	}
-	if got, err := run.Revoke(t.Context(), first); got != session.StillHeld || err != nil {
+	if got, err := run.Revoke(t.Context(), first); got.Result != session.StillHeld || err != nil {
 		t.Errorf("revoking the first: %v, %v", got, err)
 	}
 	wantLive(t, fake, second.Token)
-	if got, err := run.Revoke(t.Context(), second); got != session.Revoked || err != nil {
+	if got, err := run.Revoke(t.Context(), second); got.Result != session.Revoked || err != nil {
 		t.Errorf("revoking the last: %v, %v", got, err)
 	}
 	wantLive(t, fake)
 
 	first, _ = open(t, run, account)
 	second, _ = open(t, run, account)
-	if got, err := run.RevokeForAll(t.Context(), session.Account{Endpoint: account.Endpoint}, first.Token); got != session.Revoked || err != nil {
+	if got, err := run.RevokeForAll(t.Context(), session.Account{Endpoint: account.Endpoint}, first.Token); got.Result != session.Revoked || err != nil {
 		t.Errorf("revoking for all: %v, %v", got, err)
 	}
 	wantLive(t, fake)
@@ -170,7 +170,7 @@ func TestClose(t *testing.T) {
 	for _, held := range []session.Held{closed, failed, forgotten} {
 		run.RevokeAtExit(held)
 	}
-	if got, err := run.Close(interrupted, closed); got != session.Revoked || err != nil {
+	if got, err := run.Close(interrupted, closed); got.Result != session.Revoked || err != nil {
 		t.Errorf("close: %v, %v", got, err)
 	}
 	wantLive(t, fake, failed.Token, forgotten.Token, kept.Token)

@@ -56,8 +56,8 @@
 //     except those that a Fault prevents or holds.
 //   - Request.Opened and Request.Ended are set in that step, so the journal tells
 //     which request made a token and which ended it. With [Shared], several logins
-//     open the same token: the first one made it. Tokens that Revoke and RevokeAll
-//     end are not in the journal.
+//     open the same token: the first one made it. What Open, Revoke and RevokeAll
+//     do is not in the journal.
 //   - Request.Status is set before the response is sent. A client that has a
 //     response therefore finds its status in the journal.
 //   - The journal holds passwords and tokens. Use nothing but made-up ones.

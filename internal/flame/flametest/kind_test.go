@@ -134,12 +134,20 @@ func TestKindsUnderFaults(t *testing.T) {
 	}
 }
 
-func TestRevokeEndsOneToken(t *testing.T) {
+// Open is a login, and Revoke ends one token in every kind of account.
+func TestOpenAndRevokeElsewhere(t *testing.T) {
 	for _, kind := range Kinds() {
 		h := start(t, Config{Kind: kind})
-		h.open()
-		token := h.open()
-		live := len(h.Live())
+		first := h.open()
+		token := h.Open(User)
+		h.want(h.get(token), http.StatusOK)
+		live := 2
+		if kind == Shared || kind == Superseding {
+			live = 1
+		}
+		if (token == first) != (kind == Shared) || len(h.Live()) != live {
+			t.Errorf("%s: %d live after a second login, want %d", kind, len(h.Live()), live)
+		}
 		if !h.Revoke(token) || len(h.Live()) != live-1 {
 			t.Errorf("%s: %d of %d live", kind, len(h.Live()), live)
 		}

@@ -27,7 +27,7 @@ type Server struct {
 	tls       *tls.Config // nil: plain HTTP
 	http      *http.Server
 	served    chan struct{}  // closed when the accept loop has ended
-	openConns sync.WaitGroup // open connections
+	openConns sync.WaitGroup // the connections in conns
 	handlers  sync.WaitGroup // in-flight requests
 	closed    chan struct{}  // closed by Close
 
@@ -37,7 +37,8 @@ type Server struct {
 	// matched with its fault and carried out, so that tests see one step.
 	mu       sync.Mutex
 	closing  bool
-	accepted int // connections so far
+	accepted int                   // connections so far
+	conns    map[net.Conn]struct{} // open connections, not those that a handler has taken over
 	journal  []*Request
 	arrived  chan struct{} // closed and replaced at each arrival
 	scripts  map[Operation][]Fault
@@ -79,6 +80,7 @@ func newServer(cfg Config) *Server {
 		limiter:  newLimiter(cfg.RateLimit, time.Now()),
 		served:   make(chan struct{}),
 		closed:   make(chan struct{}),
+		conns:    make(map[net.Conn]struct{}),
 		arrived:  make(chan struct{}),
 		scripts:  make(map[Operation][]Fault),
 		always:   make(map[Operation]*Fault),
@@ -113,6 +115,9 @@ func (s *Server) Close() {
 		s.closing = true
 		close(s.closed)
 	}
+	for conn := range s.conns {
+		resetOnClose(conn)
+	}
 	s.mu.Unlock()
 	_ = s.http.Close()
 	<-s.served
@@ -139,8 +144,8 @@ func (s *Server) Connections() int {
 // Live returns the live tokens, sorted.
 func (s *Server) Live() []string { return s.sessions.list() }
 
-// Opened returns the number of logins carried out since Start or the last
-// Reset, including those whose response was lost.
+// Opened returns the number of logins carried out since Start or the last Reset,
+// including those whose response was lost, and those of Open.
 func (s *Server) Opened() int {
 	opened, _ := s.sessions.counts()
 	return opened
@@ -151,6 +156,13 @@ func (s *Server) Opened() int {
 func (s *Server) Revoked() int {
 	_, revoked := s.sessions.counts()
 	return revoked
+}
+
+// Open opens a session of a user without the client's knowledge, as a login
+// elsewhere does: it may end other tokens of the user. It returns the token.
+func (s *Server) Open(user string) (token string) {
+	token, _ = s.sessions.open(user, true)
+	return token
 }
 
 // Revoke revokes one token without the client's knowledge, whatever the kind of
@@ -177,11 +189,25 @@ func (s *Server) numberConnection(ctx context.Context, conn net.Conn) context.Co
 	return context.WithValue(ctx, connectionKey{}, connection{s.accepted, reset})
 }
 
-func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {
+func (s *Server) trackConnection(conn net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch state {
 	case http.StateNew:
 		s.openConns.Add(1)
+		s.conns[conn] = struct{}{}
 	case http.StateClosed, http.StateHijacked:
+		delete(s.conns, conn)
 		s.openConns.Done()
 	}
+}
+
+// resetOnClose has a connection close without waiting for stray packets. Otherwise
+// its port stays in use for a minute, and after thousands of fakes the system looks
+// for a free one longer than everything else takes.
+func resetOnClose(conn net.Conn) {
+	if encrypted, ok := conn.(*resetConn); ok {
+		conn = encrypted.Conn.(*tls.Conn).NetConn()
+	}
+	_ = conn.(*net.TCPConn).SetLinger(0)
 }

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
+)
+
+// What a login or a revocation does to other sessions of the user depends on the kind of
+// account. These diagnostics say what happened, on which kind that happens, and the way
+// out.
+
+const (
+	// oneSessionPerUser is the way out on accounts that keep one token per user.
+	oneSessionPerUser = "Use one flame_session per user, and hand its token to everything that needs it; or give each session a user of its own."
+	// superseding, shared and sweeping are the kinds, in the user's words.
+	superseding = "On some accounts, a login ends the user's earlier token."
+	shared      = "Flame gives all sessions of this user the same token while it is alive."
+	sweeping    = "On this account, a revocation ends all tokens of the user."
+)
+
+// addShared warns that two sessions hold the same token.
+func addShared(diags *diag.Diagnostics, id string) {
+	diags.AddWarning("Two sessions share one Flame token: session "+id,
+		"Session "+id+" appears more than once: Flame gave the same token to several sessions of one user. "+
+			"Revoking it for one ends it for all. Use one flame_session per user, and hand its token to everything that needs it.")
+}
+
+// addNotRevoked warns that a token is not revoked, because another session holds it. If
+// the session was replaced, it was not rotated either.
+func addNotRevoked(diags *diag.Diagnostics, id string, replaced bool) {
+	detail := "Flame gave the token of session " + id + " to another session too, which would break if it were revoked now. " +
+		"The token is revoked with the last session that holds it."
+	if replaced {
+		detail += "\n\nIf the new session got the same token, nothing was rotated. " + shared +
+			" To rotate it, let Terraform revoke it first: remove create_before_destroy, and replace all sessions that hold the token in one apply."
+	}
+	diags.AddWarning("The Flame token is not revoked, because another session holds it: session "+id, detail)
+}
+
+// addRevocation warns of what a revocation has done to other sessions, or why the token
+// was not revoked.
+func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revocation, replaced bool) {
+	switch revocation.Result {
+	case session.StillHeld:
+		addNotRevoked(diags, id, replaced || revocation.GivenAgain)
+	case session.Spared:
+		addSpared(diags, id, revocation.Others, diag.SeverityWarning)
+	case session.Revoked:
+		for _, ended := range revocation.Others {
+			other := ended.Token.SessionID()
+			diags.AddWarning("A revocation has ended another Flame session: session "+other,
+				fmt.Sprintf("Session %s was alive until session %s of the same user was revoked, and is dead since. %s Whatever uses the token of session %s now gets 401. "+
+					"Apply again to open a new one. %s", other, id, sweeping, other, oneSessionPerUser))
+		}
+	}
+}
+
+// addSpared reports that a token is not revoked, because that would end other sessions.
+func addSpared(diags *diag.Diagnostics, id string, others []session.Held, severity diag.Severity) {
+	summary := "The Flame token is not revoked, because that would end another session: session " + id
+	detail := fmt.Sprintf("%s So the token of session %s stays alive, and with it session %s. "+
+		"To end all of them, end the user's sessions at Flame, or revoke one after the others are no longer needed. %s",
+		sweeping, id, sessionIDs(others), oneSessionPerUser)
+	if severity == diag.SeverityError {
+		diags.AddError(summary, detail)
+	} else {
+		diags.AddWarning(summary, detail)
+	}
+}
+
+// addEndedByLogin warns that a login has ended another session.
+func addEndedByLogin(diags *diag.Diagnostics, id string, ended session.Held) {
+	other := ended.Token.SessionID()
+	diags.AddWarning("A login has ended another Flame session: session "+other,
+		fmt.Sprintf("Session %s was alive until session %s of the same user was opened, and is dead since: on this account, a login ends the user's earlier token. "+
+			"Whatever uses the token of session %s now gets 401. %s", other, id, other, oneSessionPerUser))
+}
+
+// addEndedByEphemeral adds an error if the login of an ephemeral session has ended a
+// managed one: every plan would do so again.
+func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
+	for _, ended := range opened.Ended {
+		if ended.Ephemeral {
+			addEndedByLogin(diags, opened.Token.SessionID(), ended)
+			continue
+		}
+		other := ended.Token.SessionID()
+		diags.AddError("An ephemeral login has ended a managed Flame session: session "+other,
+			fmt.Sprintf("Session %s was alive until an ephemeral session of the same user was opened, and is dead since: on this account, a login ends the user's earlier token. "+
+				"Each plan would end it again, so the ephemeral session was revoked.\n\nUse the token of the managed session instead, or give the ephemeral one a user of its own. Then apply, to open a new session in place of %s.", other, other))
+	}
+}
+
+// addMayEnd warns in a plan that a login may end a session that the plan keeps.
+func addMayEnd(diags *diag.Diagnostics, id string) {
+	diags.AddWarning("Opening another session of the user may end this one: Flame session "+id,
+		fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s It is not known yet whether this one does. "+
+			"If it does, whatever uses the token of session %s gets 401 after the apply. %s", id, superseding, id, oneSessionPerUser))
+}
+
+// addWillEnd warns in a plan that the token of a session is revoked for another one.
+func addWillEnd(diags *diag.Diagnostics, id string) {
+	diags.AddWarning("The plan revokes the token of a session that it keeps: Flame session "+id,
+		fmt.Sprintf("Another session holds the same token as session %s, and ends in this plan: its revocation ends both. %s "+
+			"Make the plan with a refresh, or replace all sessions that hold the token in one apply. %s", id, shared, oneSessionPerUser))
+}
+
+// addEndedElsewhere warns that a refresh found a token dead. others are the live sessions
+// of the same account.
+func addEndedElsewhere(diags *diag.Diagnostics, id string, others []session.Held) {
+	detail := fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.", id)
+	if len(others) > 0 {
+		detail += fmt.Sprintf("\n\nSession %s of the same user is alive. %s So opening that one may have ended session %s. "+
+			"To tell: if the new session dies too as soon as another one of the user is opened, logins end each other; if not, it was revoked elsewhere. %s",
+			sessionIDs(others), superseding, id, oneSessionPerUser)
+	}
+	diags.AddWarning("The Flame session has ended elsewhere: session "+id, detail)
+}
+
+// sessionIDs returns the IDs of sessions, for a sentence.
+func sessionIDs(sessions []session.Held) string {
+	var ids []string
+	for _, held := range sessions {
+		ids = append(ids, held.Token.SessionID())
+	}
+	return strings.Join(ids, ", ")
+}

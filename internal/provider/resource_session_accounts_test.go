@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// deadIDs returns the session IDs in the state whose tokens are dead at the fake.
+func (w *workspace) deadIDs() (ids []string) {
+	w.t.Helper()
+	live := w.fake.Live()
+	for _, s := range w.sessions() {
+		if !slices.Contains(live, s.text("auth_token")) {
+			ids = append(ids, s.text("id"))
+		}
+	}
+	return ids
+}
+
+// tellsOfDead fails the test unless as many tokens of the state are dead as wanted, and
+// what the user saw names each.
+func (w *workspace) tellsOfDead(r result, want int) {
+	w.t.Helper()
+	dead := w.deadIDs()
+	if len(dead) != want {
+		w.t.Errorf("%d tokens in the state are dead, want %d", len(dead), want)
+	}
+	for _, id := range dead {
+		r.says(w.t, id)
+	}
+}
+
+// On an account whose logins end the earlier token, two new sessions are one too many.
+func TestSupersedingTwoNew(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	w := newWorkspace(t, fake, sessionsOfOneUser(2))
+	r := w.apply()
+	w.tellsOfDead(r, 1)
+	r.says(t, "A login has ended another Flame session", "one flame_session per user")
+	saw(t, fake, 2, 0, 1)
+
+	// The refresh names the one that lives, and the plan warns of the next login.
+	var live string
+	for _, s := range w.sessions() {
+		if !slices.Contains(w.deadIDs(), s.text("id")) {
+			live = s.text("id")
+		}
+	}
+	w.must("plan", "-input=false").says(t, "The Flame session has ended elsewhere: session "+w.deadIDs()[0],
+		"Session "+live+" of the same user is alive", "Opening another session of the user may end this one: Flame session "+live)
+}
+
+// Of many new sessions, two are opened: the third login would end a live one.
+func TestSupersedingManyNew(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	w := newWorkspace(t, fake, sessionsOfOneUser(5))
+	r := w.fails([]string{"Could not open a Flame session", "Nothing was sent", "of the same user is alive"}, "apply", "-auto-approve", "-input=false")
+	w.tellsOfDead(r, 1)
+	saw(t, fake, 2, 0, 1)
+	if n := strings.Count(r.Stderr, "Error: "); n != 3 {
+		t.Errorf("%d errors, want 3", n)
+	}
+}
+
+// A new session beside one that the plan keeps: Terraform shows the provider only the
+// new one during apply, so the plan warns.
+func TestNewBesideKept(t *testing.T) {
+	for _, kind := range []flametest.Kind{flametest.Independent, flametest.Superseding} {
+		for _, refresh := range []string{"-refresh=true", "-refresh=false"} {
+			t.Run(fmt.Sprint(kind, " ", refresh), func(t *testing.T) {
+				fake := newFake(t, flametest.Config{Kind: kind})
+				w := newWorkspace(t, fake, sessionsOfOneUser(1))
+				w.apply()
+				id := w.sessions()["this[0]"].text("id")
+				w.write("main.tf", requireFlame+sessionsOfOneUser(2))
+				fake.Reset()
+				r := w.must("plan", "-input=false", refresh)
+				r.says(t, "Opening another session of the user may end this one: Flame session "+id)
+				saw(t, fake, 0, 0, map[bool]int{true: 1}[refresh == "-refresh=true"])
+			})
+		}
+	}
+}
+
+// An ephemeral session beside a managed one, on an account whose logins end the earlier
+// token, is an error or, if it was opened before the check, a warning with both causes.
+func TestSupersedingEphemeral(t *testing.T) {
+	needs(t, ephemeralResources)
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	w := newWorkspace(t, fake, "resource \"flame_session\" \"this\" {}\n")
+	w.apply()
+	id := w.sessions()["this"].text("id")
+
+	// The ephemeral session waits for the managed one.
+	after := "resource \"flame_session\" \"this\" {}\n" + `
+ephemeral "flame_session" "this" {
+  depends_on = [flame_session.this]
+}
+`
+	w.write("main.tf", requireFlame+after)
+	w.fails([]string{"An ephemeral login has ended a managed Flame session: session " + id, "a user of its own"}, "plan", "-input=false")
+	if n := len(fake.Live()); n != 0 {
+		t.Errorf("%d tokens are alive: the ephemeral session was not revoked", n)
+	}
+
+	// The managed one is checked after the ephemeral one was opened.
+	w.write("main.tf", requireFlame+"resource \"flame_session\" \"this\" {}\n")
+	w.apply()
+	id = w.sessions()["this"].text("id")
+	before := marked + `
+ephemeral "flame_session" "this" {
+}
+resource "terraform_data" "used" {
+  provisioner "local-exec" {
+    command     = "true"
+    environment = { TOKEN = ephemeral.flame_session.this.auth_token }
+  }
+}
+`
+	w.write("main.tf", requireFlame+before+"resource \"flame_session\" \"this\" {}\n")
+	fake.Reset()
+	fake.Always(flametest.OpCheck, &flametest.Fault{Hang: true})
+	r := w.start("plan", "-input=false")
+	r.arrived(fake, flametest.OpCheck, 1)
+	r.arrived(fake, flametest.OpOpen, 1)
+	fake.Release()
+	got := r.end()
+	got.says(t, id)
+	if !strings.Contains(got.Text(), "An ephemeral login has ended a managed Flame session: session "+id) &&
+		!strings.Contains(got.Text(), "The Flame session has ended elsewhere: session "+id) {
+		t.Errorf("the user is not told of session %s: %v", id, got)
+	}
+}
+
+// A shared token is not rotated by a replacement that is opened first, and the user is
+// told. It takes no other session with it.
+func TestSharedReplacement(t *testing.T) {
+	fake := sharingFake(t)
+	w := newWorkspace(t, fake, "resource \"flame_session\" \"this\" {\n  lifecycle {\n    create_before_destroy = true\n  }\n}\n")
+	w.apply()
+	id := w.sessions()["this"].text("id")
+	w.apply("-replace=flame_session.this").says(t, "The Flame token is not revoked, because another session holds it: session "+id, "nothing was rotated", "remove create_before_destroy")
+	w.agrees()
+	saw(t, fake, 2, 0, 1)
+}
+
+// What becomes of the others when one of several sessions that share a token goes.
+func TestSharedOneOfSeveral(t *testing.T) {
+	const count = 6
+	for name, change := range map[string]func(w *workspace) []string{
+		"replaced": func(*workspace) []string {
+			return []string{"-replace=flame_session.this[0]", "-replace=flame_session.this[1]"}
+		},
+		"tainted": func(w *workspace) []string {
+			w.must("taint", "flame_session.this[0]")
+			return nil
+		},
+		"removed": func(w *workspace) []string {
+			w.write("main.tf", requireFlame+sessionsOfOneUser(count-1))
+			return nil
+		},
+		"removed without a refresh": func(w *workspace) []string {
+			w.write("main.tf", requireFlame+sessionsOfOneUser(count-1))
+			return []string{"-refresh=false"}
+		},
+		"replaced without a refresh": func(*workspace) []string {
+			return []string{"-refresh=false", "-replace=flame_session.this[2]"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := sharingFake(t)
+			w := newWorkspace(t, fake, sessionsOfOneUser(count))
+			w.apply()
+			id := w.sessions()["this[0]"].text("id")
+			r := w.apply(change(w)...)
+			r.says(t, id)
+			if fake.Count(flametest.OpRevoke) == 0 {
+				w.agrees() // nobody lost a token
+			} else {
+				// The plan of what ends came first, and that of another session told of it.
+				r.says(t, "The plan revokes the token of a session that it keeps: Flame session "+id)
+			}
+		})
+	}
+}
+
+// On an account whose revocations end all tokens of the user, the old session takes the
+// new one with it, and the user is told.
+func TestSweepingRotation(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Sweeping})
+	w := newWorkspace(t, fake, "resource \"flame_session\" \"this\" {\n  lifecycle {\n    create_before_destroy = true\n  }\n}\n")
+	w.apply()
+	r := w.apply("-replace=flame_session.this")
+	w.tellsOfDead(r, 1)
+	r.says(t, "A revocation has ended another Flame session: session "+w.sessions()["this"].text("id"), "all tokens of the user")
+	saw(t, fake, 2, 1, 2)
+}
+
+// A rotation of one independent session makes the requests of its documentation, and one
+// check of the new session after the old one's revocation.
+func TestIndependentRotation(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	w := newWorkspace(t, fake, "resource \"flame_session\" \"this\" {\n  lifecycle {\n    create_before_destroy = true\n  }\n}\n")
+	w.apply()
+	old := slices.Collect(maps.Values(w.sessions()))[0].text("id")
+	r := w.apply("-replace=flame_session.this")
+	r.doesNotSay(t, "a warning of another session", "session "+old)
+	w.agrees()
+	if w.sessions()["this"].text("id") == old {
+		t.Error("the session was not replaced")
+	}
+	saw(t, fake, 2, 1, 2)
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package session
+
+import (
+	"context"
+	"slices"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+)
+
+// known is a session that a run was shown, or has opened.
+type known struct {
+	Held
+	status    status
+	opened    bool // by this run
+	refreshed bool // by this run
+	kept      bool // a plan of this run leaves it as it is
+	leaving   bool // its instance no longer holds the token, or will not after this run
+	revoked   bool // a plan of this run revokes it
+}
+
+// status is what a run knows of a token.
+type status int
+
+const (
+	unchecked status = iota
+	alive
+	doubtful // alive, until another session of the user was opened or revoked
+	dead
+)
+
+// knownLocked returns what the run knows of the session that an instance holds.
+func (r *Run) knownLocked(held Held) *known {
+	k, ok := r.sessions[held.Instance]
+	if !ok || k.key() != held.key() {
+		k = &known{Held: held, refreshed: ok && k.refreshed}
+		r.sessions[held.Instance] = k
+	}
+	if held.Account.UserID != "" {
+		k.Account.UserID = held.Account.UserID
+	}
+	return k
+}
+
+// holdersLocked returns the other instances that hold the same token.
+func (r *Run) holdersLocked(held Held) []*known {
+	return r.filterLocked(func(k *known) bool {
+		return k.Instance != held.Instance && !k.leaving && k.key() == held.key()
+	})
+}
+
+// othersLocked returns the sessions of the same account with other tokens, which are held.
+func (r *Run) othersLocked(held Held) []*known {
+	return r.filterLocked(func(k *known) bool {
+		return k.Instance != held.Instance && !k.leaving && k.key() != held.key() && k.Account.same(held.Account)
+	})
+}
+
+func (r *Run) filterLocked(matches func(*known) bool) (matching []*known) {
+	for _, k := range r.sessions {
+		if matches(k) {
+			matching = append(matching, k)
+		}
+	}
+	return matching
+}
+
+// liveLocked returns the other sessions of the same account that are known to be alive.
+func (r *Run) liveLocked(held Held) (live []*known) {
+	for _, k := range r.othersLocked(held) {
+		if k.status == alive {
+			live = append(live, k)
+		}
+	}
+	return live
+}
+
+// LiveOthers returns the other sessions of the same account that this run knows to be
+// alive.
+func (r *Run) LiveOthers(held Held) (live []Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.liveLocked(held) {
+		live = append(live, k.Held)
+	}
+	return live
+}
+
+// claim records that an instance holds a token, and reports whether another one
+// does too.
+func (r *Run) claimLocked(held Held) (shared bool) {
+	r.knownLocked(held).leaving = false
+	if len(r.holdersLocked(held)) == 0 {
+		return false
+	}
+	r.behaviorLocked(held.Account).shared = true
+	return true
+}
+
+// sawAlive records that Flame has accepted the token of an instance.
+func (r *Run) sawAlive(held Held) {
+	if held.Instance == "" {
+		return // nothing holds it yet: an import
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.knownLocked(held).status = alive
+	b := r.behaviorLocked(held.Account)
+	if b.coexist || !held.Account.isKnown() {
+		return
+	}
+	b.coexist = slices.ContainsFunc(r.liveLocked(held), func(k *known) bool { return k.Account.isKnown() })
+}
+
+// sawDead records that a token no longer works.
+func (r *Run) sawDead(held Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endLocked(held)
+}
+
+// endLocked records that a token is dead, whichever instances hold it.
+func (r *Run) endLocked(held Held) {
+	for _, k := range r.filterLocked(func(k *known) bool { return k.key() == held.key() }) {
+		k.status, k.leaving = dead, true
+	}
+}
+
+// wouldEnd returns a live session that a login for the instance would end, as this run
+// has seen logins do.
+func (r *Run) wouldEnd(held Held) (other Held, found bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.behaviorLocked(held.Account).supersedes {
+		return Held{}, false
+	}
+	if live := r.liveLocked(held); len(live) > 0 {
+		return live[0].Held, true
+	}
+	return Held{}, false
+}
+
+// wouldSweep returns the live sessions that a revocation would end, as this run has seen
+// revocations do.
+func (r *Run) wouldSweep(held Held) (others []Held) {
+	r.mu.Lock()
+	// If the user is not known, it may be any of the endpoint's.
+	sweeps := slices.ContainsFunc(r.behaviors, func(b *behavior) bool { return b.sweeps && b.account.same(held.Account) })
+	r.mu.Unlock()
+	if !sweeps {
+		return nil
+	}
+	return r.LiveOthers(held)
+}
+
+// witnessLocked returns a live session of the same account that shows what was done to
+// it. The others are in doubt until it has been checked.
+func (r *Run) witnessLocked(held Held) *known {
+	var witness *known
+	for _, k := range r.liveLocked(held) {
+		k.status = doubtful
+		if witness == nil || k.Account.isKnown() {
+			witness = k
+		}
+	}
+	return witness
+}
+
+// loginEnded finds out whether the login that has just brought a token has ended another
+// session. It checks one session, once for each account.
+func (r *Run) loginEnded(ctx context.Context, held Held) (ended []Held) {
+	r.mu.Lock()
+	b := r.behaviorLocked(held.Account)
+	if b.shared || b.coexist || len(r.liveLocked(held)) == 0 {
+		r.mu.Unlock()
+		return nil
+	}
+	witness := r.witnessLocked(held)
+	checked := b.loginChecked
+	b.loginChecked = true
+	r.mu.Unlock()
+	if checked {
+		return nil
+	}
+	return r.askWitness(ctx, witness, func(survived bool) { b.coexist, b.supersedes = survived, !survived })
+}
+
+// revocationEnded is loginEnded for a revocation.
+func (r *Run) revocationEnded(ctx context.Context, held Held) (ended []Held) {
+	r.mu.Lock()
+	b := r.behaviorLocked(held.Account)
+	if b.revocationChecked || len(r.liveLocked(held)) == 0 {
+		r.mu.Unlock()
+		return nil
+	}
+	witness := r.witnessLocked(held)
+	b.revocationChecked = true
+	r.mu.Unlock()
+	return r.askWitness(ctx, witness, func(survived bool) { b.sweeps = !survived })
+}
+
+// askWitness checks whether a session is still alive, and tells learn. It returns the
+// sessions of its account that have died: the witness, and with it all that were in
+// doubt.
+func (r *Run) askWitness(ctx context.Context, witness *known, learn func(survived bool)) (ended []Held) {
+	survived, err := r.client.Check(ctx, witness.Account.Endpoint, witness.Token)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil || witness.leaving { // revoked meanwhile: that is no proof
+		return nil
+	}
+	if !survived || witness.Account.isKnown() { // otherwise it may be another user's
+		learn(survived)
+	}
+	after := dead
+	if survived {
+		after = alive
+	}
+	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && k.Account.same(witness.Account) }) {
+		k.status = after
+		if !survived && !k.leaving {
+			ended = append(ended, k.Held)
+		}
+	}
+	return ended
+}
+
+// Beside is what a plan sees of other sessions of an account.
+type Beside struct {
+	// Opens: the plan opens another session of the account, and nothing has shown that
+	// its login leaves the others alive.
+	Opens bool
+	// Revokes: the plan revokes the same token for another session.
+	Revokes bool
+}
+
+// Keep records that a plan leaves a session as it is. It returns what the plan does
+// beside it, as far as that is planned already: what is planned later calls
+// [Run.PlanOpen] or [Run.PlanEnd], and learns of this session.
+func (r *Run) Keep(held Held) (beside Beside) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claimLocked(held)
+	r.knownLocked(held).kept = true
+	for _, k := range r.filterLocked(func(k *known) bool { return k.revoked && k.key() == held.key() }) {
+		beside.Revokes = beside.Revokes || k.Instance != held.Instance
+	}
+	if !r.behaviorLocked(held.Account).loginsEndNothing() {
+		for _, p := range r.plannedOpens {
+			beside.Opens = beside.Opens || p.Instance != held.Instance && p.Account.same(held.Account)
+		}
+	}
+	return beside
+}
+
+// PlannedOpen is what a plan that opens a session has to tell.
+type PlannedOpen struct {
+	Beside    []Held // sessions that the plan keeps, if nothing has shown that a login leaves them alive
+	StillHeld bool   // another instance goes on holding the token of the session that is replaced
+}
+
+// PlanOpen records that a plan opens a session. The instance is the one whose session it
+// replaces, or "".
+func (r *Run) PlanOpen(account Account, replaces InstanceID) (planned PlannedOpen) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	held := Held{Instance: replaces, Account: account}
+	r.plannedOpens = append(r.plannedOpens, held)
+	if k, ok := r.sessions[replaces]; ok && !k.leaving {
+		planned.StillHeld = r.planEndLocked(k)
+	}
+	if r.behaviorLocked(account).loginsEndNothing() {
+		return planned
+	}
+	for _, k := range r.othersLocked(held) {
+		if k.kept {
+			planned.Beside = append(planned.Beside, k.Held)
+		}
+	}
+	return planned
+}
+
+// PlanEnd records that a plan ends a session. It reports whether another instance goes
+// on holding the token, so that it must not be revoked, and whether that one got it from a
+// login of this run.
+func (r *Run) PlanEnd(held Held) (stillHeld, givenAgain bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.planEndLocked(r.knownLocked(held)), r.givenAgainLocked(held)
+}
+
+func (r *Run) planEndLocked(k *known) (stillHeld bool) {
+	k.leaving, k.kept = true, false
+	stillHeld = len(r.holdersLocked(k.Held)) > 0
+	k.revoked = !stillHeld
+	return stillHeld
+}
+
+// SharedSessions returns the session IDs of the tokens of an account that several
+// instances hold.
+func (r *Run) SharedSessions(account Account) (ids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.behaviorLocked(account).shared {
+		return nil
+	}
+	holders := map[flame.Token]int{}
+	for _, k := range r.filterLocked(func(k *known) bool { return !k.leaving && k.Account.same(account) }) {
+		if holders[k.Token]++; holders[k.Token] == 2 {
+			ids = append(ids, k.Token.SessionID())
+		}
+	}
+	return ids
+}
