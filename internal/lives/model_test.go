@@ -262,7 +262,7 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 			}
 			for i, run := range script.Runs {
 				records = append(records, l.step(i, run))
-				if slices.ContainsFunc(l.violations, func(v violation) bool { return !known(script, v) }) {
+				if len(l.violations) > 0 {
 					break
 				}
 			}

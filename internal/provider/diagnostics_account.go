@@ -55,7 +55,7 @@ func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revoca
 		for _, ended := range revocation.Others {
 			other := ended.Token.SessionID()
 			diags.AddWarning("A revocation has ended another Flame session: session "+other,
-				fmt.Sprintf("Session %s was alive until session %s of the same user was revoked, and is dead since. %s Whatever uses the token of session %s now gets 401. "+
+				fmt.Sprintf("Session %s was alive until session %s of the same user was revoked, and is dead now. %s Whatever uses the token of session %s gets 401. "+
 					"Apply again to open a new one. %s", other, id, sweeping, other, oneSessionPerUser))
 		}
 	}
@@ -64,9 +64,9 @@ func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revoca
 // addSpared reports that a token is not revoked, because that would end other sessions.
 func addSpared(diags *diag.Diagnostics, id string, others []session.Held, severity diag.Severity) {
 	summary := "The Flame token is not revoked, because that would end another session: session " + id
-	detail := fmt.Sprintf("%s So the token of session %s stays alive, and with it session %s. "+
-		"To end all of them, end the user's sessions at Flame, or revoke one after the others are no longer needed. %s",
-		sweeping, id, sessionIDs(others), oneSessionPerUser)
+	detail := fmt.Sprintf("%s Revoking session %s would end session %s too, which is alive, so nothing was sent. "+
+		"The token of session %s stays alive until another session of the user is revoked. To end it now, and the others with it, end the user's sessions at Flame. %s",
+		sweeping, id, sessionIDs(others), id, oneSessionPerUser)
 	if severity == diag.SeverityError {
 		diags.AddError(summary, detail)
 	} else {
@@ -78,8 +78,8 @@ func addSpared(diags *diag.Diagnostics, id string, others []session.Held, severi
 func addEndedByLogin(diags *diag.Diagnostics, id string, ended session.Held) {
 	other := ended.Token.SessionID()
 	diags.AddWarning("A login has ended another Flame session: session "+other,
-		fmt.Sprintf("Session %s was alive until session %s of the same user was opened, and is dead since: on this account, a login ends the user's earlier token. "+
-			"Whatever uses the token of session %s now gets 401. %s", other, id, other, oneSessionPerUser))
+		fmt.Sprintf("Session %s was alive until session %s of the same user was opened, and is dead now: on this account, a login ends the user's earlier token. "+
+			"Whatever uses the token of session %s gets 401. %s", other, id, other, oneSessionPerUser))
 }
 
 // addEndedByEphemeral adds an error if the login of an ephemeral session has ended a
@@ -92,22 +92,22 @@ func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
 		}
 		other := ended.Token.SessionID()
 		diags.AddError("An ephemeral login has ended a managed Flame session: session "+other,
-			fmt.Sprintf("Session %s was alive until an ephemeral session of the same user was opened, and is dead since: on this account, a login ends the user's earlier token. "+
-				"Each plan would end it again, so the ephemeral session was revoked.\n\nUse the token of the managed session instead, or give the ephemeral one a user of its own. Then apply, to open a new session in place of %s.", other, other))
+			fmt.Sprintf("Session %s was alive until an ephemeral session of the same user was opened, and is dead now: on this account, a login ends the user's earlier token. "+
+				"Every plan would end it again, so the ephemeral session was revoked.\n\nUse the token of the managed session instead, or give the ephemeral one a user of its own. Then apply, to open a new session in place of %s.", other, other))
 	}
 }
 
 // addMayEnd warns in a plan that a login may end a session that the plan keeps.
 func addMayEnd(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("Opening another session of the user may end this one: Flame session "+id,
-		fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s It is not known yet whether this one does. "+
-			"If it does, whatever uses the token of session %s gets 401 after the apply. %s", id, superseding, id, oneSessionPerUser))
+		fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s The provider has not seen yet what this account does. "+
+			"If it does that, whatever uses the token of session %s gets 401 after the apply. %s", id, superseding, id, oneSessionPerUser))
 }
 
 // addWillEnd warns in a plan that the token of a session is revoked for another one.
 func addWillEnd(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("The plan revokes the token of a session that it keeps: Flame session "+id,
-		fmt.Sprintf("Another session holds the same token as session %s, and ends in this plan: its revocation ends both. %s "+
+		fmt.Sprintf("Another session has the same token as session %s. This plan ends that one, and the revocation ends both. %s "+
 			"Make the plan with a refresh, or replace all sessions that hold the token in one apply. %s", id, shared, oneSessionPerUser))
 }
 
@@ -117,8 +117,8 @@ func addEndedElsewhere(diags *diag.Diagnostics, id string, others []session.Held
 	detail := fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.", id)
 	if len(others) > 0 {
 		detail += fmt.Sprintf("\n\nSession %s of the same user is alive. %s So opening that one may have ended session %s. "+
-			"To tell: if the new session dies too as soon as another one of the user is opened, logins end each other; if not, it was revoked elsewhere. %s",
-			sessionIDs(others), superseding, id, oneSessionPerUser)
+			"To tell: if the new session dies too as soon as another one of the user is opened, a login ends the earlier token; if it lives on, session %s was revoked elsewhere or had expired. %s",
+			sessionIDs(others), superseding, id, id, oneSessionPerUser)
 	}
 	diags.AddWarning("The Flame session has ended elsewhere: session "+id, detail)
 }

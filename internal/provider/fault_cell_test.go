@@ -418,6 +418,9 @@ func (c *faultCell) checkTexts(got faultResult) {
 	if c.want.paused {
 		says = append(says, "Flame asked for a pause of ", "which is longer than this operation's time limit allows")
 	}
+	if c.fault.never != "" && strings.Contains(text, c.fault.never) {
+		c.errorf("%q is untrue: %s", c.fault.never, text)
+	}
 	for _, want := range says {
 		if !strings.Contains(text, want) {
 			c.errorf("%q is not in: %s", want, text)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -130,7 +131,8 @@ const faultRetries = 2
 // prints what came of each cell.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
-	log.SetOutput(io.Discard) // as Serve does
+	log.SetOutput(io.Discard)                         // as Serve does
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as Serve does: a fifth of the time
 	cells := faultCells(t)
 	folder := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

@@ -21,6 +21,7 @@ type fault struct {
 	flametest.Fault
 	name        string
 	says        string           // what the user reads if the call fails
+	never       string           // what would be untrue; "": nothing
 	pause       time.Duration    // what Retry-After asks for
 	unreachable bool             // nothing listens at the endpoint
 	encrypted   bool             // it needs HTTP/2
@@ -84,6 +85,8 @@ type disguise struct{ contentType, before string }
 
 var disguises = map[string]disguise{
 	"-":                   {"text/html", ""},
+	"broken type":         {"text/html; charset", "Please log in. "},
+	"two charsets":        {"text/html; charset=utf-8; charset=iso-8859-1", "Please log in. "},
 	"BOM":                 {"text/html; charset=utf-8", "\ufeff"},
 	"BOM as JSON":         {"application/json", "\ufeff"},
 	"text first":          {"Text/HTML", "Please log in. "},
@@ -151,7 +154,7 @@ func (f *fault) setAnswer(name string) {
 	if code, ok := resetCodes[name]; ok {
 		f.Drop, f.ResetCode, f.encrypted, f.says = true, code, true, "before the whole answer had arrived"
 		if code == http2.ErrCodeRefusedStream {
-			f.says = "at last" // nothing was lost
+			f.says, f.never = "at last", "no connection could be made" // there was one
 		}
 		return
 	}

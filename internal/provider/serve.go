@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +25,8 @@ import (
 )
 
 // Serve serves the provider to the Terraform that started this process, until
-// that ends it, and then revokes the ephemeral sessions that are still open. With
+// that ends it, and then revokes the ephemeral sessions that are still open and what was
+// being opened. With
 // managedDebug it waits for any Terraform instead, and prints how to connect.
 func Serve(version string, managedDebug bool) error {
 	// net/http writes stray bytes of responses to the standard logger, and its HTTP/2
@@ -38,22 +40,34 @@ func Serve(version string, managedDebug bool) error {
 		}
 	}
 	parent := os.Getppid()
+	var stopped atomic.Bool // a second interrupt ends the server while sessions are being opened
 	server, err := NewServer(Process{
 		Version:  version,
-		Orphaned: func() bool { return !managedDebug && os.Getppid() != parent },
+		Orphaned: func() bool { return stopped.Load() || !managedDebug && os.Getppid() != parent },
 		Logging:  logging,
 	})
 	if err != nil {
 		return err
 	}
-	defer server.Exit()
 	var options []tf6server.ServeOpt
 	if managedDebug {
 		options = append(options, tf6server.WithManagedDebug())
 	} else {
 		go server.exitIfOrphaned()
 	}
-	return tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
+	err = tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
+	stopped.Store(true)
+	server.Exit()
+	return err
+}
+
+// finish waits for the sessions that are being opened, and revokes what nobody is left to
+// receive or close.
+func (p *flameProvider) finish() {
+	for _, run := range p.configured() {
+		run.WaitForOpens()
+	}
+	p.revokeUnclosed()
 }
 
 // ignoreSignals has the provider survive signals to its process group: Terraform
@@ -98,16 +112,9 @@ func NewServer(process Process) (*Server, error) {
 	return &Server{inner, p}, err
 }
 
-// Exit revokes the ephemeral sessions that are still open. If Terraform died, it first
-// waits for sessions that are being opened, which are revoked too.
-func (s *Server) Exit() {
-	if s.provider.orphaned() {
-		for _, run := range s.provider.configured() {
-			run.WaitForOpens()
-		}
-	}
-	s.provider.revokeUnclosed()
-}
+// Exit waits for the sessions that are being opened, and revokes what nobody is left to
+// receive or close.
+func (s *Server) Exit() { s.provider.finish() }
 
 // loggingRequested reports whether an environment asks for logs: a TF_LOG…
 // variable other than TF_LOG_PATH with a value other than OFF.

@@ -5,17 +5,21 @@ package provider
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"weak"
 
 	"github.com/hashicorp/terraform-plugin-log/tflogtest"
 	"github.com/hashicorp/terraform-plugin-log/tfsdklogtest"
 
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+	"github.com/flameanalytics/terraform-provider-flame/internal/session"
 )
 
 // A provider that serves many sessions must not grow with each call: of what
@@ -166,5 +170,44 @@ func TestTuneRuntime(t *testing.T) {
 				t.Errorf("garbage is collected at %d %%, want %d", got, want)
 			}
 		})
+	}
+}
+
+// A provider that is stopped while it opens a session, as by a second interrupt, revokes
+// the session before it ends.
+func TestFinishRevokesOpens(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	endpoint, err := flame.ParseEndpoint(fake.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := flame.New(flame.Config{})
+	t.Cleanup(client.CloseIdleConnections)
+	var stopped atomic.Bool
+	run := session.NewRun(client, stopped.Load)
+	p := &flameProvider{runs: []*session.Run{run}}
+
+	fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
+	opened := make(chan error, 1)
+	go func() {
+		held := session.Held{Instance: "a", Account: session.Account{Endpoint: endpoint, User: flametest.User}}
+		_, err := run.Open(t.Context(), held, flame.NewPassword(flametest.Password))
+		opened <- err
+	}()
+	if err := fake.Await(t.Context(), flametest.OpOpen, 1); err != nil {
+		t.Fatal(err)
+	}
+	stopped.Store(true)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		p.finish()
+	}()
+	fake.Release()
+	<-finished
+	saw(t, fake, 1, 1, 0)
+	noneLive(t, fake)
+	if err := <-opened; !errors.Is(err, session.ErrOrphaned) {
+		t.Errorf("open: %v", err)
 	}
 }

@@ -209,5 +209,7 @@ func resetOnClose(conn net.Conn) {
 	if encrypted, ok := conn.(*resetConn); ok {
 		conn = encrypted.Conn.(*tls.Conn).NetConn()
 	}
-	_ = conn.(*net.TCPConn).SetLinger(0)
+	if tcp, ok := conn.(*net.TCPConn); ok { // and not in memory
+		_ = tcp.SetLinger(0)
+	}
 }
