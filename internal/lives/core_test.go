@@ -179,8 +179,9 @@ func rpc[Req, Resp any](w *walk, call func(context.Context, Req) (Resp, error), 
 }
 
 // start starts a process, and configures it if configured.
-func (w *walk) start(config Provider, configured bool) (*process, bool) {
-	p := &process{dialer: &dialer{l: w.l}, config: config}
+func (w *walk) start(index int, configured bool) (*process, bool) {
+	config := w.config.Providers[index]
+	p := &process{dialer: &dialer{l: w.l, kind: w.kind, provider: index}, config: config}
 	server, err := provider.NewServer(provider.Process{
 		Version: "test", Orphaned: w.l.killed.Load, DialContext: p.dialer.dial, Logging: w.l.script.World.Logged,
 	})
@@ -233,7 +234,7 @@ func (w *walk) upgrade(p *process, o *object) (*object, bool) {
 
 // refresh returns nil if the object is gone.
 func (w *walk) refresh(p *process, o *object) (*object, bool) {
-	w.l.record.show(o)
+	w.l.record.show(p, o.name, o.values)
 	if !p.config.NoVerify {
 		w.l.record.count("read", o.token())
 	}
@@ -350,7 +351,7 @@ func (w *walk) plan(p *process, s *Session, current *object, was *change, force,
 		prior, priorValues, priorPrivate = current, current.values, current.private
 	}
 	if current != nil {
-		w.l.record.show(current)
+		w.l.record.show(p, current.name, current.values)
 	}
 	validated, ok := rpc(w, p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
 		TypeName: sessionType, Config: schemas().session.pack(config),
@@ -402,7 +403,7 @@ func mustReplace(paths []*tftypes.AttributePath, prior, planned values) bool {
 
 // planDestroy plans the end of an object.
 func (w *walk) planDestroy(p *process, o *object, deposed string) (*change, bool) {
-	w.l.record.show(o)
+	w.l.record.show(p, o.name, o.values)
 	response, planned, ok := w.planChange(p, o.name, o.values, nil, nil, o.private)
 	if !ok || w.say(o.name, response.Diagnostics) {
 		return nil, false
@@ -417,7 +418,7 @@ func (w *walk) apply(p *process, ch *change, prior *object, config values) (_ *o
 	var before values
 	if prior != nil {
 		before = prior.values
-		w.l.record.show(prior)
+		w.l.record.show(p, prior.name, prior.values)
 	}
 	if ch.after == nil {
 		w.l.record.count("delete", prior.token())
@@ -449,7 +450,7 @@ func (w *walk) apply(p *process, ch *change, prior *object, config values) (_ *o
 	}
 	o := &object{name: ch.name, provider: ch.provider, values: result, private: response.Private}
 	o.tainted = failed && (prior == nil || prior.tainted)
-	w.l.record.show(o)
+	w.l.record.show(p, o.name, o.values)
 	return o, !failed
 }
 

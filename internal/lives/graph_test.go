@@ -110,7 +110,7 @@ func (w *walk) process(index int) *process {
 	start, ok := w.started[index]
 	if !ok {
 		start = sync.OnceValue(func() *process {
-			p, ok := w.start(w.config.Providers[index], true)
+			p, ok := w.start(index, true)
 			if !ok {
 				return nil
 			}
@@ -254,6 +254,7 @@ func (w *walk) open(e Ephemeral) *openedSession {
 	w.checkStored(e.Name, schemas().ephemeral, result, nil)
 	token := result.text("auth_token")
 	if token != "" {
+		w.l.record.show(p, e.Name, result)
 		w.l.record.hold(token, e)
 		w.l.record.act("ephemeral")
 	}
@@ -368,7 +369,7 @@ func (w *walk) move() bool {
 // moveState moves a terraform_data here, with a provider that is not configured.
 func (w *walk) moveState(i Import) bool {
 	index := w.config.session(i.Name).Provider
-	p, ok := w.start(w.config.Providers[index], false)
+	p, ok := w.start(index, false)
 	if !ok {
 		return false
 	}
@@ -727,6 +728,7 @@ func (w *walk) destroyDeposed(key string) bool {
 	if !ok {
 		return false
 	}
+	w.l.record.count("deposed", o.token())
 	left, ok := w.apply(p, ch, o, nil)
 	w.commit(func(st *state) {
 		if left == nil && ok {

@@ -53,7 +53,14 @@ type token struct {
 	elsewhere       bool   // opened without Terraform
 	endedIn         int    // the run that ended it, -1: none
 	endedBy         string // the request that did, "" if it was not the run's own
-	settled         bool   // alive, and the user knows, or need not
+	ender           ender
+	settled         bool // alive, and the user knows, or need not
+}
+
+// ender is what sent the request that ended a token.
+type ender struct {
+	process *dialer
+	token   string // of a DELETE
 }
 
 // id is what the user reads of a token.
@@ -76,7 +83,7 @@ type record struct {
 	mu        sync.Mutex
 	said      []said
 	counts    map[string]int       // what the provider was asked for: "read <token>" …
-	shown     map[string]bool      // tokens of objects that the provider was shown
+	shown     map[*dialer][]shown  // what each process was shown, or opened
 	held      map[string]Ephemeral // tokens that ephemeral sessions held
 	inUse     map[string]bool      // those that they hold just now
 	closed    map[string]bool      // those that core has closed
@@ -95,7 +102,7 @@ type record struct {
 
 func newRecord(run Run, index int) *record {
 	return &record{
-		run: run, index: index, counts: map[string]int{}, shown: map[string]bool{}, held: map[string]Ephemeral{},
+		run: run, index: index, counts: map[string]int{}, shown: map[*dialer][]shown{}, held: map[string]Ephemeral{},
 		saidDead: map[string]bool{}, actions: map[string]int{}, inUse: map[string]bool{}, closed: map[string]bool{}, diedInUse: map[string]string{},
 		forgotten: map[string]bool{}, answered: map[string]bool{}, journal: map[string][]flametest.Request{},
 	}
@@ -119,10 +126,16 @@ func (r *record) act(what string) {
 	r.actions[what]++
 }
 
-func (r *record) show(o *object) {
+// shown is an object that a process was shown, or has opened.
+type shown struct {
+	name string
+	values
+}
+
+func (r *record) show(p *process, name string, v values) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.shown[o.token()] = true
+	r.shown[p.dialer] = append(r.shown[p.dialer], shown{name, v})
 }
 
 func (r *record) hold(token string, e Ephemeral) {
@@ -412,7 +425,7 @@ func (l *life) learn() (lost int) {
 			}
 			for _, ended := range r.Ended {
 				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
-					t.endedIn, t.endedBy = l.record.index, r.Method
+					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), r.Token}
 				}
 			}
 		}

@@ -167,7 +167,9 @@ func (l *life) inject(run Run) {
 
 // dialer makes the connections of one process, which end with it.
 type dialer struct {
-	l *life
+	l        *life
+	kind     walkKind
+	provider int
 
 	mu    sync.Mutex
 	conns []net.Conn
