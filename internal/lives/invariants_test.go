@@ -3,10 +3,12 @@
 package lives
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
@@ -79,36 +81,72 @@ func (l *life) checkDead() {
 	if l.killed.Load() {
 		return
 	}
+	misled := l.misled()
 	for _, t := range l.tokens() {
 		// A server that keeps a limited number of tokens is found out by the next refresh.
 		evicted := l.script.World.MaxTokens > 0 && t.endedBy == "POST"
 		if t.endedIn != r.index || t.endedBy == "" || evicted || r.told(t.text, false) {
 			continue
 		}
-		for _, o := range l.state.objects() {
-			if o.token() == t.text && r.foresees(t, o.name) {
+		for _, o := range l.state.current { // what is deposed is to end anyway
+			if o.token() == t.text && !misled[t.ender.process] && l.foresees(t, o.name) {
 				l.violated("dead in state", "the token of session %s (%s) was ended by a %s of this run, and nobody was told", id(t.text), o.name, t.endedBy)
 			}
 		}
-		if by := r.diedInUse[t.text]; by != "" && r.foresees(t, r.held[t.text].Name) {
+		if by := r.diedInUse[t.text]; by != "" && !misled[t.ender.process] && l.foresees(t, r.held[t.text].Name) {
 			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, by)
 		}
 	}
 }
 
+// atExit reports whether the token of an ephemeral session may have been revoked at exit:
+// core did not close it, or that failed.
+func (r *record) atExit(token string) bool {
+	failed := func(s said) bool {
+		return strings.Contains(s.text, "Could not revoke the ephemeral Flame session "+id(token))
+	}
+	return r.held[token].Name != "" && (!r.closed[token] || slices.ContainsFunc(r.said, failed))
+}
+
+// misled returns the processes that were shown a session of another user than its state
+// says, because it was imported with a wrong one, or that were told by something between
+// that a token is alive.
+func (l *life) misled() map[*dialer]bool {
+	misled := map[*dialer]bool{}
+	for p, all := range l.record.shown {
+		misled[p] = slices.ContainsFunc(all, func(s shown) bool {
+			return slices.ContainsFunc(l.tokens(), func(t *token) bool {
+				return t.elsewhere && t.text == s.text("auth_token") && s.text("user") != "" && t.user != s.text("user")
+			})
+		})
+	}
+	for _, a := range l.apis {
+		for _, request := range l.record.journal[a.name] {
+			if request.Op == flametest.OpCheck && request.Faulted && (request.Status/100 == 2 || request.Status == 403) {
+				misled[a.processOf(request)] = true
+			}
+		}
+	}
+	return misled
+}
+
 // foresees reports whether the run can know that it ends a token that somebody holds: the
 // process that ended it was shown the holder, or the plan was and can say so, or pass it on.
-func (r *record) foresees(t *token, holder string) bool {
+func (l *life) foresees(t *token, holder string) bool {
+	r := l.record
 	sees := func(p *dialer) bool {
 		return slices.ContainsFunc(r.shown[p], func(s shown) bool { return s.name == holder && s.text("auth_token") == t.text })
 	}
 	by := t.ender
-	if sees(by.process) {
-		return true
-	}
 	switch {
-	case by.process.kind != applying, r.run.Providers != nil:
-		return false
+	case by.lost, t.endedBy == "DELETE" && r.atExit(by.token):
+		return false // nobody knows that it was carried out; or it was at exit, when nobody is left to be told
+	case sees(by.process) && by.knewAlive:
+		return true
+	case by.process.kind != applying, r.run.Op == RefreshOnly:
+		return false // a refresh-only plan shows what it keeps as little as an apply does
+	case r.run.Providers != nil, l.config.Providers[by.process.provider].Unknown:
+		return false // the plan did not know the endpoint
 	case t.endedBy == "DELETE" && by.token != t.text:
 		return false // swept: what a revocation does is found out during apply, which does not show what is unchanged
 	case t.endedBy == "DELETE" && (r.counts["deposed "+t.text] > 0 || r.held[t.text].Name != ""):
@@ -277,7 +315,8 @@ func (l *life) healthy() bool {
 		}
 	}
 	for _, i := range run.Import {
-		if s := l.config.session(i.Name); s.User != "" && s.User != i.User {
+		s := l.config.session(i.Name)
+		if cmp.Or(s.User, l.config.Providers[s.Provider].User, users[0]) != i.User {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ package lives
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -61,6 +62,9 @@ type token struct {
 type ender struct {
 	process *dialer
 	token   string // of a DELETE
+
+	knewAlive bool // the process had seen that the token was alive
+	lost      bool // the answer was lost
 }
 
 // id is what the user reads of a token.
@@ -399,11 +403,18 @@ func (r *record) faultOf(api string, op flametest.Operation, n int) (what string
 	return what
 }
 
+// tokenIn is a token in a process.
+type tokenIn struct {
+	process *dialer
+	token   string
+}
+
 // learn takes in what the journals say of tokens. It returns how many logins may have
 // been carried out although their answers were lost.
 func (l *life) learn() (lost int) {
 	for _, a := range l.apis {
 		n := map[flametest.Operation]int{}
+		seen := map[tokenIn]bool{}     // alive
 		accepted := map[*dialer]bool{} // by process
 		for _, r := range l.record.journal[a.name] {
 			n[r.Op]++
@@ -415,6 +426,9 @@ func (l *life) learn() (lost int) {
 			if r.Status/100 == 2 {
 				accepted[a.processOf(r)] = true
 			}
+			if r.Status/100 == 2 && !r.Faulted {
+				seen[tokenIn{a.processOf(r), cmp.Or(r.Token, r.Opened)}] = true
+			}
 			isLost := r.Op == flametest.OpOpen && mayBeLost(fault, r.Status)
 			if isLost {
 				lost++
@@ -425,7 +439,7 @@ func (l *life) learn() (lost int) {
 			}
 			for _, ended := range r.Ended {
 				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
-					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), r.Token}
+					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), r.Token, seen[tokenIn{a.processOf(r), ended}], isLost || r.Op == flametest.OpRevoke && (r.Faulted || r.Status/100 != 2)}
 				}
 			}
 		}

@@ -46,7 +46,7 @@ var mutants = []struct {
 	},
 	{
 		"a session that was opened at last says how many were lost", "provider/resource_session.go",
-		"	addLostAnswers(&resp.Diagnostics, held.Token.SessionID(), opened.Lost)\n", "",
+		"	id := held.Token.SessionID()\n	addLostAnswers(&resp.Diagnostics, id, opened.Lost)\n", "	id := held.Token.SessionID()\n",
 	},
 	{
 		"a 404 proves nothing", "flame/client.go",
