@@ -494,6 +494,9 @@ func (w *walk) add(ch *change) {
 	} else {
 		w.l.record.act(what + " deposed")
 	}
+	if ch.before != nil && ch.action != noOp && ch.action != update {
+		w.l.record.count("ends", ch.before.token())
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.changes = append(w.changes, ch)

@@ -145,6 +145,8 @@ func (l *life) foresees(t *token, holder string) bool {
 		return true
 	case by.process.kind != applying, r.run.Op == RefreshOnly:
 		return false // a refresh-only plan shows what it keeps as little as an apply does
+	case r.counts["ends "+t.text] > 0:
+		return false // the plan ends it too, and that failed
 	case r.run.Providers != nil, l.config.Providers[by.process.provider].Unknown:
 		return false // the plan did not know the endpoint
 	case t.endedBy == "DELETE" && by.token != t.text:
