@@ -25,12 +25,12 @@ demo: provider $(terraform) ## apply, plan and destroy a session with real Terra
 # In these tests nothing is concurrent, and -race takes four times as long.
 unraced := TestFaultMatrix|TestLeakScan
 
-.PHONY: test test-unit test-opentofu test-faults test-servers install-servers fuzz lint fmt
+.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
 	go test -race . ./internal/flame/... ./internal/session/... ./internal/cmd/...
-	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider ./internal/lives
 
 test-unit: ## the tests that need no Terraform, in seconds
 	TF_ACC= go test ./...
@@ -40,9 +40,21 @@ test-unit: ## the tests that need no Terraform, in seconds
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
 		go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' go test -run TestReplays ./internal/lives
 
 test-faults: ## every operation under every fault, as a table
 	FLAME_FAULT_TABLE=1 go test -v -count=1 -run TestFaultMatrix ./internal/provider
+
+# LIVES is the number of scripts; with a LIVES_TIME of its own, it ends when that is used
+# up. A LIVES_SEED of 0 is a random one, which is printed.
+LIVES      ?= 2000
+LIVES_SEED ?= 1
+LIVES_TIME ?= 10m
+test-lives: ## thousands of random lives against a model of the rule, in simulated time
+	go test -race -v -count=1 -run 'TestLives$$' -timeout $(LIVES_TIME) ./internal/lives -lives=$(LIVES) -seed=$(LIVES_SEED)
+
+test-lives-mutants: ## break the code in many ways; the lives must find each
+	FLAME_LIVES_MUTANTS=1 go test -v -count=1 -run 'TestMutants$$' -timeout 60m ./internal/lives
 
 # Debian's packages. As an ordinary user, one may not have /usr/sbin on PATH.
 servers := nginx-light squid puma ruby-actionpack

@@ -39,6 +39,8 @@ type Config struct {
 	FirstBackoff time.Duration
 	// Observe is called after each attempt, concurrently.
 	Observe func(context.Context, Attempt)
+	// DialContext makes connections; nil means that of a [net.Dialer].
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Credentials are what a session is opened with.
@@ -78,7 +80,10 @@ func New(config Config) *Client {
 	if config.FirstBackoff == 0 {
 		config.FirstBackoff = 500 * time.Millisecond
 	}
-	c := &Client{config: config, proxies: proxiesFromEnvironment(), dialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
+	if config.DialContext == nil {
+		config.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	c := &Client{config: config, proxies: proxiesFromEnvironment(), dialContext: config.DialContext}
 	c.transport = newTransport(config, c.dial)
 	c.transport.Proxy = c.proxyFor
 	if config.RequestsPerSecond > 0 {

@@ -37,8 +37,8 @@ func (l *login) wait(ctx context.Context) (release func(), refusal *Error, err e
 	if l == nil {
 		return func() {}, nil, nil
 	}
-	if accepted, _ := l.known(); accepted {
-		return func() {}, nil, nil
+	if accepted, refusal := l.known(); accepted || refusal != nil {
+		return func() {}, refusal, nil
 	}
 	select {
 	case l.turn <- struct{}{}:

@@ -19,8 +19,9 @@ const (
 	// oneSessionPerUser is the way out on accounts that keep one token per user.
 	oneSessionPerUser = "Use one flame_session per user, and hand its token to everything that needs it; or give each session a user of its own."
 	// superseding, shared and sweeping are the kinds, in the user's words.
-	superseding = "On some accounts, a login ends the user's earlier token."
+	superseding = "On some accounts, " + loginEnds + "."
 	shared      = "Flame gives all sessions of this user the same token while it is alive."
+	loginEnds   = "a login ends the user's earlier token"
 	sweeping    = "On this account, a revocation ends all tokens of the user."
 )
 
@@ -61,12 +62,13 @@ func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revoca
 	case session.Spared:
 		addSpared(diags, id, revocation.Others, diag.SeverityWarning)
 	case session.Revoked:
-		for _, ended := range revocation.Others {
+		for _, ended := range revocation.Ended {
 			other := ended.Token.SessionID()
 			diags.AddWarning("A revocation has ended another Flame session: session "+other,
 				fmt.Sprintf("Session %s was alive until session %s of the same user was revoked, and is dead now. %s Whatever uses the token of session %s gets 401. "+
 					"Apply again to open a new one. %s", other, id, sweeping, other, oneSessionPerUser))
 		}
+		addDoubted(diags, id, "revoked", "a revocation ends all tokens of the user", revocation.Casualties)
 	}
 }
 
@@ -91,9 +93,20 @@ func addEndedByLogin(diags *diag.Diagnostics, id string, ended session.Held) {
 			"Whatever uses the token of session %s gets 401. %s", other, id, other, oneSessionPerUser))
 }
 
+// addDoubted warns of sessions that may have ended when another one was opened or revoked.
+func addDoubted(diags *diag.Diagnostics, id, done, kind string, casualties session.Casualties) {
+	for _, doubted := range casualties.Doubted {
+		other := doubted.Token.SessionID()
+		diags.AddWarning("Another Flame session may have ended: session "+other,
+			fmt.Sprintf("Session %s was alive until session %s of the same user was %s. On some accounts, %s. The check of whether this one does failed, so it is not known whether session %s is still alive. "+
+				"Plan again with a refresh to find out. %s", other, id, done, kind, other, oneSessionPerUser))
+	}
+}
+
 // addEndedByEphemeral adds an error if the login of an ephemeral session has ended a
 // managed one: every plan would do so again.
 func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
+	addDoubted(diags, opened.Token.SessionID(), "opened", loginEnds, opened.Casualties)
 	for _, ended := range opened.Ended {
 		if ended.Ephemeral {
 			addEndedByLogin(diags, opened.Token.SessionID(), ended)

@@ -136,11 +136,22 @@ func (e *sessionEphemeralResource) Open(ctx context.Context, req ephemeral.OpenR
 	// In a plan, an argument may be unknown, or open be false. Then the apply opens
 	// the session.
 	if !model.OpenSession.ValueBool() || !e.data.canOpen(login) {
+		e.planOpen(login, &resp.Diagnostics)
 		model.setUnknown()
 		resp.Diagnostics.Append(resp.Result.Set(ctx, &model)...)
 		return
 	}
 	e.open(ctx, &model, login, resp)
+}
+
+// planOpen warns in a plan of what the login during apply may end.
+func (e *sessionEphemeralResource) planOpen(login credentials, diags *diag.Diagnostics) {
+	if e.data.endpoint.IsZero() || login.user.IsUnknown() || login.user.IsNull() {
+		return // whose session it will be is not known
+	}
+	for _, held := range e.data.run.PlanOpen(e.data.account(login), "").Beside {
+		addMayEnd(diags, held.Token.SessionID())
+	}
 }
 
 // open opens the session, and revokes it at once if Terraform cannot take it.

@@ -7,6 +7,7 @@ package provider
 
 import (
 	"context"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -39,11 +40,14 @@ var (
 	_ provider.ProviderWithFunctions          = (*flameProvider)(nil)
 )
 
+type dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
 type flameProvider struct {
 	version      string // part of the User-Agent
 	now          func() time.Time
 	firstBackoff time.Duration // see flame.Config
 	orphaned     func() bool   // reports whether Terraform died
+	dialContext  dialContext   // see flame.Config
 
 	mu   sync.Mutex
 	runs []*session.Run // one for each time the provider was configured

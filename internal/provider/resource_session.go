@@ -196,6 +196,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	for _, ended := range opened.Ended {
 		addEndedByLogin(&resp.Diagnostics, id, ended)
 	}
+	addDoubted(&resp.Diagnostics, id, "opened", loginEnds, opened.Casualties)
 }
 
 func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {

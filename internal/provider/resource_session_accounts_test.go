@@ -110,6 +110,26 @@ func TestNewBesideKept(t *testing.T) {
 	}
 }
 
+// An ephemeral session that only the apply opens beside one that the plan keeps: the plan
+// warns of that too.
+func TestApplyingBesideKept(t *testing.T) {
+	needs(t, ephemeralResources, applyingKnown)
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	w := newWorkspace(t, fake, "resource \"flame_session\" \"this\" {}\n")
+	w.apply()
+	w.write("main.tf", requireFlame+`
+resource "flame_session" "this" {}
+
+ephemeral "flame_session" "this" {
+  open       = terraform.applying
+  depends_on = [flame_session.this]
+}
+`)
+	fake.Reset()
+	w.must("plan", "-input=false").says(t, "Opening another session of the user may end this one: Flame session "+w.sessions()["this"].text("id"))
+	saw(t, fake, 0, 0, 1)
+}
+
 // An ephemeral session beside a managed one, on an account whose logins end the earlier
 // token, is an error or, if it was opened before the check, a warning with both causes.
 func TestSupersedingEphemeral(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -40,8 +41,11 @@ func Serve(version string, managedDebug bool) error {
 	}
 	parent := os.Getppid()
 	var stopped atomic.Bool // a second interrupt ends the server while sessions are being opened
-	p := &flameProvider{version: version, now: time.Now, orphaned: func() bool { return stopped.Load() || !managedDebug && os.Getppid() != parent }}
-	server, err := newServer(p, logging)
+	server, err := NewServer(Process{
+		Version:  version,
+		Orphaned: func() bool { return stopped.Load() || !managedDebug && os.Getppid() != parent },
+		Logging:  logging,
+	})
 	if err != nil {
 		return err
 	}
@@ -49,11 +53,11 @@ func Serve(version string, managedDebug bool) error {
 	if managedDebug {
 		options = append(options, tf6server.WithManagedDebug())
 	} else {
-		go p.exitIfOrphaned()
+		go server.exitIfOrphaned()
 	}
 	err = tf6server.Serve(Address, func() tfprotov6.ProviderServer { return server }, options...)
 	stopped.Store(true)
-	p.finish()
+	server.Exit()
 	return err
 }
 
@@ -77,16 +81,40 @@ func ignoreSignals(managedDebug bool) {
 }
 
 // exitIfOrphaned exits if Terraform dies without stopping the plugin: nobody is left
-// to receive results. Sessions that are being opened are revoked first.
-func (p *flameProvider) exitIfOrphaned() {
+// to receive results.
+func (s *Server) exitIfOrphaned() {
 	for range time.Tick(time.Second) {
-		if !p.orphaned() {
-			continue
+		if s.provider.orphaned() {
+			s.Exit()
+			os.Exit(1)
 		}
-		p.finish()
-		os.Exit(1)
 	}
 }
+
+// Process is what the provider depends on outside of Terraform.
+type Process struct {
+	Version     string                                                               // part of the User-Agent
+	Orphaned    func() bool                                                          // reports whether Terraform died
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
+	Logging     bool                                                                 // somebody reads the logs
+}
+
+// Server is what Terraform calls in one process.
+type Server struct {
+	protocolServer
+	provider *flameProvider
+}
+
+// NewServer returns the server of a process. The process must call Exit before it ends.
+func NewServer(process Process) (*Server, error) {
+	p := &flameProvider{version: process.Version, now: time.Now, orphaned: process.Orphaned, dialContext: process.DialContext}
+	inner, err := newServer(p, process.Logging)
+	return &Server{inner, p}, err
+}
+
+// Exit waits for the sessions that are being opened, and revokes what nobody is left to
+// receive or close.
+func (s *Server) Exit() { s.provider.finish() }
 
 // loggingRequested reports whether an environment asks for logs: a TF_LOG…
 // variable other than TF_LOG_PATH with a value other than OFF.

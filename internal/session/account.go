@@ -42,6 +42,8 @@ type behavior struct {
 	logins int // of this run
 	// Each is found out with one extra request at most.
 	loginChecked, revocationChecked bool
+	// Then Flame did not say.
+	loginCheckFailed, revocationCheckFailed bool
 }
 
 // loginsEndNothing reports whether a login is known to end no other session, or it is

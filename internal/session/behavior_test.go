@@ -64,7 +64,7 @@ func TestIndependent(t *testing.T) {
 		if err != nil || got.Result != session.Revoked {
 			t.Errorf("%+v, %v", got, err)
 		}
-		wantEnded(t, got.Others)
+		wantEnded(t, got.Ended)
 	}
 	wantRequests(t, fake, 5, 5, 2)
 }
@@ -145,6 +145,41 @@ func TestSupersedingInParallel(t *testing.T) {
 	wantRequests(t, fake, 2, 0, 1)
 }
 
+// If Flame does not say whether a session has survived, the user is told that.
+func TestUnansweredChecks(t *testing.T) {
+	for _, kind := range []flametest.Kind{flametest.Independent, flametest.Sweeping} {
+		fake, run, account := start(t, flametest.Config{Kind: kind})
+		fake.Script(flametest.OpCheck, flametest.Fault{Status: 404}, flametest.Fault{Status: 404})
+		a, _ := open(t, run, account)
+		b, opened := open(t, run, account)
+		wantEnded(t, opened.Doubted, a)
+		c, opened := open(t, run, account)
+		wantEnded(t, opened.Doubted, a, b)
+		d, opened := open(t, run, account)
+		wantEnded(t, opened.Doubted, a, b, c)
+		got, err := run.Revoke(t.Context(), c)
+		if err != nil || got.Result != session.Revoked {
+			t.Errorf("%v: %+v, %v", kind, got, err)
+		}
+		wantEnded(t, got.Doubted, a, b, d)
+		wantRequests(t, fake, 4, 1, 2)
+	}
+}
+
+// What is planned while a token is being revoked learns of it.
+func TestKeepWhatIsBeingRevoked(t *testing.T) {
+	_, run, account := start(t, flametest.Config{Kind: flametest.Shared})
+	a, _ := open(t, run, account)
+	if _, err := run.Revoke(t.Context(), a); err != nil {
+		t.Error(err)
+	}
+	other := a
+	other.Instance = "other"
+	if !run.Keep(other).Revokes {
+		t.Error("the plan does not say that the token was revoked")
+	}
+}
+
 // The first revocation that ends others is told of, and no other is sent that would.
 func TestSweeping(t *testing.T) {
 	fake, run, account := start(t, flametest.Config{Kind: flametest.Sweeping})
@@ -155,7 +190,7 @@ func TestSweeping(t *testing.T) {
 	if err != nil || got.Result != session.Revoked {
 		t.Errorf("%+v, %v", got, err)
 	}
-	wantEnded(t, got.Others, b, c)
+	wantEnded(t, got.Ended, b, c)
 	wantRequests(t, fake, 3, 1, 2)
 
 	d, _ := open(t, run, account)

@@ -17,7 +17,7 @@ type known struct {
 	refreshed bool // by this run
 	kept      bool // a plan of this run leaves it as it is
 	leaving   bool // its instance no longer holds the token, or will not after this run
-	revoked   bool // a plan of this run revokes it
+	revoked   bool // this run revokes it, or its plan does
 }
 
 // status is what a run knows of a token.
@@ -146,6 +146,16 @@ func (r *Run) sawDead(held Held) {
 	r.endLocked(held)
 }
 
+// markRevoked records that this run revokes a token, before it does: what is planned
+// meanwhile has to know.
+func (r *Run) markRevoked(held Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if held.Instance != "" { // and not the action
+		r.knownLocked(held).revoked = true
+	}
+}
+
 // endLocked records that a token is dead, whichever instances hold it.
 func (r *Run) endLocked(held Held) {
 	for _, k := range r.filterLocked(func(k *known) bool { return k.key() == held.key() }) {
@@ -195,48 +205,62 @@ func (r *Run) witnessLocked(held Held) *known {
 	return witness
 }
 
+// Casualties are what a login or a revocation did to other live sessions of the account.
+type Casualties struct {
+	Ended   []Held // dead since
+	Doubted []Held // alive until then; the check of what became of them failed
+}
+
 // loginEnded finds out whether the login that has just brought a token has ended another
 // session. It checks one session, once for each account.
-func (r *Run) loginEnded(ctx context.Context, held Held) (ended []Held) {
+func (r *Run) loginEnded(ctx context.Context, held Held) Casualties {
 	r.mu.Lock()
 	b := r.behaviorLocked(held.Account)
 	if b.shared || b.coexist || len(r.liveLocked(held)) == 0 {
 		r.mu.Unlock()
-		return nil
+		return Casualties{}
 	}
 	witness := r.witnessLocked(held)
-	checked := b.loginChecked
+	if b.loginChecked {
+		defer r.mu.Unlock()
+		return r.doubtedLocked(held.Account, b.loginCheckFailed)
+	}
 	b.loginChecked = true
 	r.mu.Unlock()
-	if checked {
-		return nil
-	}
-	return r.askWitness(ctx, witness, func(survived bool) { b.coexist, b.supersedes = survived, !survived })
+	return r.askWitness(ctx, witness, &b.loginCheckFailed, func(survived bool) { b.coexist, b.supersedes = survived, !survived })
 }
 
 // revocationEnded is loginEnded for a revocation.
-func (r *Run) revocationEnded(ctx context.Context, held Held) (ended []Held) {
+func (r *Run) revocationEnded(ctx context.Context, held Held) Casualties {
 	r.mu.Lock()
 	b := r.behaviorLocked(held.Account)
-	if b.revocationChecked || len(r.liveLocked(held)) == 0 {
+	if b.revocationChecked && !b.revocationCheckFailed || len(r.liveLocked(held)) == 0 {
 		r.mu.Unlock()
-		return nil
+		return Casualties{}
 	}
 	witness := r.witnessLocked(held)
+	if b.revocationChecked {
+		defer r.mu.Unlock()
+		return r.doubtedLocked(held.Account, true)
+	}
 	b.revocationChecked = true
 	r.mu.Unlock()
-	return r.askWitness(ctx, witness, func(survived bool) { b.sweeps = !survived })
+	return r.askWitness(ctx, witness, &b.revocationCheckFailed, func(survived bool) { b.sweeps = !survived })
 }
 
 // askWitness checks whether a session is still alive, and tells learn. It returns the
 // sessions of its account that have died: the witness, and with it all that were in
-// doubt.
-func (r *Run) askWitness(ctx context.Context, witness *known, learn func(survived bool)) (ended []Held) {
+// doubt. If Flame does not say, all of these stay in doubt.
+func (r *Run) askWitness(ctx context.Context, witness *known, failed *bool, learn func(survived bool)) (c Casualties) {
 	survived, err := r.client.Check(ctx, witness.Account.Endpoint, witness.Token)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil || witness.leaving { // revoked meanwhile: that is no proof
-		return nil
+	if err != nil {
+		*failed = true
+		return r.doubtedLocked(witness.Account, true)
+	}
+	if witness.leaving { // revoked meanwhile: that is no proof
+		return Casualties{}
 	}
 	if !survived || witness.Account.isKnown() { // otherwise it may be another user's
 		learn(survived)
@@ -248,10 +272,22 @@ func (r *Run) askWitness(ctx context.Context, witness *known, learn func(survive
 	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && k.Account.same(witness.Account) }) {
 		k.status = after
 		if !survived && !k.leaving {
-			ended = append(ended, k.Held)
+			c.Ended = append(c.Ended, k.Held)
 		}
 	}
-	return ended
+	return c
+}
+
+// doubtedLocked returns the sessions of an account that are in doubt, if that is because a
+// check failed.
+func (r *Run) doubtedLocked(account Account, failed bool) (c Casualties) {
+	if !failed {
+		return Casualties{}
+	}
+	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && !k.leaving && k.Account.same(account) }) {
+		c.Doubted = append(c.Doubted, k.Held)
+	}
+	return c
 }
 
 // Beside is what a plan sees of other sessions of an account.
@@ -259,8 +295,8 @@ type Beside struct {
 	// Opens: the plan opens another session of the account, or has opened an ephemeral
 	// one, and nothing has shown that its login leaves the others alive.
 	Opens bool
-	// Revokes: the plan revokes the same token for another session, or has done so for an
-	// ephemeral one.
+	// Revokes: the plan revokes the same token for another session, or this run already
+	// does, or has done so for an ephemeral one.
 	Revokes bool
 }
 

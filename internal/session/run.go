@@ -67,8 +67,8 @@ func NewRun(client *flame.Client, orphaned func() bool) *Run {
 // Opened is the outcome of [Run.Open].
 type Opened struct {
 	flame.Session
-	Shared bool   // another instance of this run holds the same token
-	Ended  []Held // sessions of the same account that this login has ended
+	Casualties
+	Shared bool // another instance of this run holds the same token
 	// Beside are sessions that the plan keeps, if nothing has shown that this login left
 	// them alive: without a refresh, they are not checked.
 	Beside []Held
@@ -122,7 +122,7 @@ func (r *Run) open(ctx context.Context, held Held, password flame.Password) (Ope
 		r.plannedOpens = slices.Delete(r.plannedOpens, i, i+1)
 	}
 	r.mu.Unlock()
-	opened.Ended = r.loginEnded(ctx, held)
+	opened.Casualties = r.loginEnded(ctx, held)
 	opened.Beside = r.keptUnchecked(held)
 	return opened, nil
 }
@@ -176,8 +176,9 @@ type Revocation struct {
 	GivenAgain bool
 	// Kept: with StillHeld, a session that the plan leaves as it is holds the token.
 	Kept bool
-	// Others are the live sessions of the same account that the revocation has ended, or
-	// with Spared would have ended.
+	Casualties
+	// Others are the live sessions of the same account that the revocation would have
+	// ended, with Spared.
 	Others []Held
 }
 
@@ -224,6 +225,7 @@ func (r *Run) revoke(ctx context.Context, held Held, release func(Held) (shared 
 	if others := r.wouldSweep(held); len(others) > 0 {
 		return Revocation{Result: Spared, Others: others}, nil
 	}
+	r.markRevoked(held)
 	alreadyGone, err := r.client.Revoke(ctx, held.Account.Endpoint, held.Token)
 	if err != nil {
 		return Revocation{}, err
@@ -232,7 +234,7 @@ func (r *Run) revoke(ctx context.Context, held Held, release func(Held) (shared 
 	if alreadyGone {
 		return Revocation{Result: AlreadyGone}, nil
 	}
-	return Revocation{Others: r.revocationEnded(ctx, held)}, nil
+	return Revocation{Casualties: r.revocationEnded(ctx, held)}, nil
 }
 
 // LeaveToOthers releases the token of an instance without revoking it, because another

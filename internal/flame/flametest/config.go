@@ -5,6 +5,7 @@ package flametest
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 )
@@ -19,7 +20,8 @@ const (
 // Config configures a [Server]. The zero value is version 1 of the API over
 // plain HTTP, with independent tokens and 200 for success.
 type Config struct {
-	Addr string // host:port to listen on; default "127.0.0.1:0", any free port
+	Addr     string       // host:port to listen on; default "127.0.0.1:0", any free port
+	Listener net.Listener // to serve instead of Addr, such as one in memory
 
 	Users map[string]string // passwords by login name; nil: any non-empty name, with Password
 

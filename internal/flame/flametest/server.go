@@ -61,9 +61,11 @@ func Start(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("flametest: %w", err)
 		}
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("flametest: %w", err)
+	listener := cfg.Listener
+	if listener == nil {
+		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Addr); err != nil {
+			return nil, fmt.Errorf("flametest: %w", err)
+		}
 	}
 	s.url = scheme + "://" + listener.Addr().String() + s.basePath
 	go s.acceptLoop(listener)
@@ -207,5 +209,7 @@ func resetOnClose(conn net.Conn) {
 	if encrypted, ok := conn.(*resetConn); ok {
 		conn = encrypted.Conn.(*tls.Conn).NetConn()
 	}
-	_ = conn.(*net.TCPConn).SetLinger(0)
+	if tcp, ok := conn.(*net.TCPConn); ok { // and not in memory
+		_ = tcp.SetLinger(0)
+	}
 }

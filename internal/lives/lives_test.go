@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package lives
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func compare(a, b string) int { return cmp.Compare(a, b) }
+
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		_ = os.Unsetenv(name)
+	}
+	log.SetOutput(io.Discard) // as the provider does when it is served
+	debug.SetGCPercent(400)   // a quarter of the time
+	_ = os.Setenv("FLAME_ENDPOINT", url("one"))
+	_ = os.Setenv("FLAME_USER", users[0])
+	_ = os.Setenv("FLAME_PASSWORD", passwords[users[0]])
+	os.Exit(m.Run())
+}
+
+var (
+	lives    = flag.Int("lives", 100, "scripts to live, as far as the time of -timeout allows")
+	baseSeed = flag.Uint64("seed", 1, "which scripts to live; 0: random ones")
+)
+
+// TestLives lives random scripts.
+func TestLives(t *testing.T) {
+	reached := newCoverage()
+	base := *baseSeed
+	if base == 0 {
+		base = rand.Uint64()>>1 | 1
+	}
+	t.Logf("-seed=%d", base)
+	setFlag(t, "rapid.checks", fmt.Sprint(max(1, *lives/shards)))
+	setFlag(t, "rapid.nofailfile", "true")
+	t.Run("shards", func(t *testing.T) {
+		for shard := range uint64(shards) {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				checkShard(t, base+shard<<40, reached)
+			})
+		}
+	})
+	if !t.Failed() && reached.scripts >= 2000 {
+		reached.check(t)
+	}
+}
+
+const shards = 2 // as many as a machine of the tests has cores
+
+// rapidFlags guards rapid's seed, which is a flag: a shard sets it, and lets go of it
+// once rapid has read it.
+var rapidFlags sync.Mutex
+
+// checkShard checks a part of the scripts.
+func checkShard(t *testing.T, seed uint64, reached *coverage) {
+	rapidFlags.Lock()
+	unlock := sync.OnceFunc(rapidFlags.Unlock)
+	setFlag(t, "rapid.seed", fmt.Sprint(seed))
+	rapid.Check(t, func(rt *rapid.T) {
+		unlock()
+		script := generator{T: rt}.script()
+		violations, records := live(t, script)
+		for _, v := range violations {
+			rt.Fatalf("%s: %s\n%#v", v.rule, v.detail, script)
+		}
+		reached.add(script, records)
+	})
+}
+
+func setFlag(t *testing.T, name, value string) {
+	t.Helper()
+	if err := flag.Set(name, value); err != nil {
+		t.Fatal(err)
+	}
+}

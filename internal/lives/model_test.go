@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package lives
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+// life is a script while it is lived.
+type life struct {
+	script    Script
+	folder    string
+	apis      []*api
+	config    Config
+	state     *state
+	record    *record
+	log       lockedBuffer
+	elsewhere map[string]string // by session name: the token to import
+	deposals  int               // so far, to tell deposed objects apart
+
+	mu          sync.Mutex
+	killed      atomic.Bool
+	interrupted bool
+	interrupt   func() // of the walk
+	die         func()
+	requests    int  // of the run
+	counting    bool // they are the run's own
+	secrets     map[string]string
+	violations  []violation
+}
+
+// violation is a promise that was broken.
+type violation struct{ rule, detail string }
+
+// token is what the model knows of a token.
+type token struct {
+	text, api, user string
+	madeIn          int    // the run
+	lost            bool   // the answer that brought it was lost
+	elsewhere       bool   // opened without Terraform
+	endedIn         int    // the run that ended it, -1: none
+	endedBy         string // the request that did, "" if it was not the run's own
+	ender           ender
+	settled         bool // alive, and the user knows, or need not
+}
+
+// ender is what sent the request that ended a token.
+type ender struct {
+	process *dialer
+	token   string // of a DELETE
+
+	knewAlive bool // the process had seen that the token was alive
+	lost      bool // the answer was lost
+}
+
+// id is what the user reads of a token.
+func id(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:8])
+}
+
+// outcome is how the revocation of a token ended.
+type outcome struct {
+	token string
+	ok    bool
+}
+
+// record is what is known of one run.
+type record struct {
+	run   Run
+	index int
+
+	mu        sync.Mutex
+	said      []said
+	counts    map[string]int       // what the provider was asked for: "read <token>" …
+	shown     map[*dialer][]shown  // what each process was shown, or opened
+	held      map[string]Ephemeral // tokens that ephemeral sessions held
+	inUse     map[string]bool      // those that they hold just now
+	closed    map[string]bool      // those that core has closed
+	diedInUse map[string]string    // by which method
+	forgotten map[string]bool
+	answered  map[string]bool // tokens whose answer was sent before Terraform died
+	revoked   []outcome       // by the action
+	saidDead  map[string]bool // tokens that Flame itself, as far as anybody can tell, has falsely called dead
+	actions   map[string]int  // changes that were planned, by action
+	ok        bool            // the command succeeded
+	healthy   bool            // nothing went wrong, and no user has two sessions
+	took      time.Duration
+	states    []string                       // what Terraform then holds
+	journal   map[string][]flametest.Request // by API
+}
+
+func newRecord(run Run, index int) *record {
+	return &record{
+		run: run, index: index, counts: map[string]int{}, shown: map[*dialer][]shown{}, held: map[string]Ephemeral{},
+		saidDead: map[string]bool{}, actions: map[string]int{}, inUse: map[string]bool{}, closed: map[string]bool{}, diedInUse: map[string]string{},
+		forgotten: map[string]bool{}, answered: map[string]bool{}, journal: map[string][]flametest.Request{},
+	}
+}
+
+func (r *record) add(s said) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said = append(r.said, s)
+}
+
+func (r *record) count(what, about string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[what+" "+about]++
+}
+
+func (r *record) act(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.actions[what]++
+}
+
+// shown is an object that a process was shown, or has opened.
+type shown struct {
+	name string
+	values
+}
+
+func (r *record) show(p *process, name string, v values) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shown[p.dialer] = append(r.shown[p.dialer], shown{name, v})
+}
+
+func (r *record) hold(token string, e Ephemeral) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.NoRevoke = e.NoRevoke || r.held[token].NoRevoke // one of those that share it leaves it alive
+	r.held[token] = e
+	r.inUse[token] = true
+}
+
+// release says that nobody uses a token of an ephemeral session any more; "" means all.
+func (r *record) release(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed[token] = true
+	if delete(r.inUse, token); token == "" {
+		clear(r.inUse)
+	}
+}
+
+// ended takes note of tokens that died in an ephemeral session's hands.
+func (r *record) ended(request flametest.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, token := range request.Ended {
+		if r.inUse[token] {
+			r.diedInUse[token] = request.Method
+		}
+	}
+}
+
+func (r *record) forget(o *object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgotten[o.token()] = true
+}
+
+// told reports whether the user has read what became of a token. That two sessions share
+// one does not say that it is dead, or that nobody holds it any more. What core drops
+// counts only for those who can say it nowhere else.
+func (r *record) told(token string, droppedToo bool) bool {
+	return slices.ContainsFunc(r.said, func(s said) bool {
+		return strings.Contains(s.text, id(token)) && (droppedToo || !s.dropped) && !strings.HasPrefix(s.text, "Two sessions share one Flame token")
+	})
+}
+
+// excusesInconsistentPlan reports whether a saved plan that creates is applied with
+// another provider configuration, which the provider cannot see.
+func (r *record) excusesInconsistentPlan(ch *change) bool {
+	// Or it takes over a session of which the state does not know everything.
+	creates := ch.action != update || ch.before.values.text("endpoint") == "" || ch.before.values.text("user") == ""
+	return r.run.Providers != nil && creates
+}
+
+// lockedBuffer collects the log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (l *life) violated(rule, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	run := -1
+	if l.record != nil {
+		run = l.record.index
+	}
+	l.violations = append(l.violations, violation{rule, fmt.Sprintf("run %d: ", run) + fmt.Sprintf(format, args...)})
+}
+
+// secretIn names the secret that a text holds, or returns "".
+func (l *life) secretIn(text string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for secret := range l.secrets {
+		if strings.Contains(text, secret) {
+			return secret
+		}
+	}
+	return ""
+}
+
+// observe is called by the fake for each request before it answers. It interrupts or
+// kills Terraform when its time has come.
+func (l *life) observe(request flametest.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if request.Opened != "" {
+		l.secrets[request.Opened] = request.Opened
+	}
+	if !l.counting {
+		return
+	}
+	l.record.ended(request)
+	l.requests++
+	if l.requests == l.record.run.Kill {
+		l.killed.Store(true)
+		go l.die()
+	}
+	if l.requests == l.record.run.Cancel {
+		l.interrupted = true
+		go l.interrupt()
+	}
+	if request.Opened != "" && !l.killed.Load() {
+		l.record.answered[request.Opened] = true
+	}
+}
+
+// live lives a script in a bubble, and returns what was violated and a record of each
+// run. A goroutine that is left behind, and a deadlock, are violations too.
+func live(t *testing.T, script Script) (violations []violation, records []*record) {
+	l := &life{
+		script: script, folder: t.TempDir(), state: &state{current: map[string]*object{}, deposed: map[string]*object{}},
+		elsewhere: map[string]string{}, secrets: map[string]string{wrongPassword: "a password"},
+	}
+	for _, password := range passwords {
+		l.secrets[password] = "a password"
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			if r := recover(); r != nil {
+				l.violated("hang", "%v", r)
+			}
+		}()
+		synctest.Test(t, func(*testing.T) {
+			if err := l.newAPIs(); err != nil {
+				panic(err)
+			}
+			for i, run := range script.Runs {
+				records = append(records, l.step(i, run))
+				if len(l.violations) > 0 {
+					break
+				}
+			}
+			for _, a := range l.apis {
+				a.fake.Close()
+			}
+		})
+	}()
+	<-ended
+	return l.violations, records
+}
+
+// step lives one run, and checks what must be true after it.
+func (l *life) step(index int, run Run) *record {
+	time.Sleep(time.Duration(run.Wait) * time.Hour)
+	if run.Config != nil {
+		l.config = *run.Config
+	}
+	before := l.prepare(run)
+	l.record = newRecord(run, index)
+	l.mu.Lock()
+	l.requests, l.interrupted, l.counting = 0, false, true
+	l.mu.Unlock()
+	l.killed.Store(false)
+	started := time.Now()
+	l.record.ok = l.command(run)
+	l.record.took = time.Since(started)
+	if run.Op == PlanApply {
+		l.record.took -= time.Duration(run.PlanAge) * time.Hour
+	}
+	synctest.Wait()
+	l.mu.Lock()
+	l.counting = false
+	l.mu.Unlock()
+	for _, a := range l.apis {
+		l.record.journal[a.name] = a.fake.Journal()
+	}
+	l.record.states = l.describe()
+	l.check(before)
+	return l.record
+}
+
+// prepare does what happens before a run, and returns the state that it begins with.
+func (l *life) prepare(run Run) *state {
+	l.inject(Run{})
+	for _, i := range run.Import {
+		a := l.api(l.config.Providers[l.config.session(i.Name).Provider].api())
+		if a == nil {
+			continue
+		}
+		l.elsewhere[i.Name] = l.openElsewhere(a, i.User)
+		a.issued[l.elsewhere[i.Name]] = &token{
+			text: l.elsewhere[i.Name], api: a.name, user: i.User, elsewhere: true, madeIn: -1, endedIn: -1,
+		}
+		for _, ended := range a.fake.Journal()[len(a.fake.Journal())-1].Ended {
+			a.issued[ended].endedIn = len(l.script.Runs) // by nobody's run
+		}
+	}
+	l.end(run.Ends)
+	for _, name := range run.Taint {
+		if o := l.state.current[name]; o != nil {
+			tainted := *o
+			tainted.tainted = true
+			l.state = l.state.clone()
+			l.state.set(name, &tainted)
+		}
+	}
+	l.inject(run)
+	return l.state.clone()
+}
+
+// end revokes tokens of sessions without Terraform.
+func (l *life) end(names []string) {
+	for _, a := range l.apis {
+		for _, o := range l.state.objects() {
+			t := a.issued[o.token()]
+			if t != nil && (slices.Contains(names, o.name) || slices.Contains(names, "*")) && a.fake.Revoke(t.text) {
+				t.endedIn = len(l.script.Runs)
+			}
+		}
+	}
+}
+
+// command runs the command of a run, and reports whether it succeeded.
+func (l *life) command(run Run) bool {
+	config := l.config
+	switch run.Op {
+	case Invoke:
+		for _, o := range l.state.objects() {
+			// Whoever names another endpoint sends the token there.
+			if slices.Contains(run.Target, o.name) && o.values.text("endpoint") == url(config.Providers[o.provider].api()) {
+				return l.invoke(run, config, o)
+			}
+		}
+		return true
+	case Destroy:
+		pl, ok := l.planDestroyAll(run, config)
+		return ok && l.apply(run, pl, config)
+	}
+	pl, ok := l.plan(run, config, l.state, false)
+	if !ok || run.Op == PlanOnly {
+		return ok
+	}
+	if run.Op == PlanApply {
+		time.Sleep(time.Duration(run.PlanAge) * time.Hour)
+		l.end(run.PlanEnds)
+		if run.Providers != nil {
+			config.Providers = run.Providers
+		}
+	}
+	return l.apply(run, pl, config)
+}
+
+// faultOf returns the fault of the nth request of an operation, from 1.
+func (r *record) faultOf(api string, op flametest.Operation, n int) (what string) {
+	for _, f := range r.run.Faults {
+		if f.API == api && f.Op == op && f.First <= n && n <= f.Last {
+			what = f.What
+		}
+	}
+	return what
+}
+
+// tokenIn is a token in a process.
+type tokenIn struct {
+	process *dialer
+	token   string
+}
+
+// learn takes in what the journals say of tokens. It returns how many logins may have
+// been carried out although their answers were lost.
+func (l *life) learn() (lost int) {
+	for _, a := range l.apis {
+		n := map[flametest.Operation]int{}
+		seen := map[tokenIn]bool{}     // alive
+		accepted := map[*dialer]bool{} // by process
+		for _, r := range l.record.journal[a.name] {
+			n[r.Op]++
+			fault := l.record.faultOf(a.name, r.Op, n[r.Op])
+			lies := fault == "401" || fault == "401 Basic" && accepted[a.processOf(r)] || r.Op == flametest.OpRevoke && (fault == "200 nothing" || fault == "cut")
+			if r.Op != flametest.OpOpen && lies {
+				l.record.saidDead[r.Token] = true
+			}
+			if r.Status/100 == 2 {
+				accepted[a.processOf(r)] = true
+			}
+			if r.Status/100 == 2 && !r.Faulted {
+				seen[tokenIn{a.processOf(r), cmp.Or(r.Token, r.Opened)}] = true
+			}
+			isLost := r.Op == flametest.OpOpen && mayBeLost(fault, r.Status)
+			if isLost {
+				lost++
+			}
+			if r.Opened != "" && a.issued[r.Opened] == nil {
+				user, _ := credentialsOf(r)
+				a.issued[r.Opened] = &token{text: r.Opened, api: a.name, user: user, madeIn: l.record.index, lost: isLost, endedIn: -1}
+			}
+			for _, ended := range r.Ended {
+				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
+					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), r.Token, seen[tokenIn{a.processOf(r), ended}], isLost || r.Op == flametest.OpRevoke && (r.Faulted || r.Status/100 != 2)}
+				}
+			}
+		}
+	}
+	return lost
+}
+
+// mayBeLost reports whether a login may have been carried out although its answer, with
+// this fault, brought no token.
+func mayBeLost(fault string, status int) bool {
+	switch fault {
+	case "503 wait":
+		return false
+	case "cut", "cut done", "200 HTML", "200 nothing":
+		return true
+	}
+	return status == 0 || status >= 500
+}
+
+func credentialsOf(r flametest.Request) (user, password string) {
+	var body struct{ User, Password string }
+	_ = json.Unmarshal(r.Body, &body)
+	return body.User, body.Password
+}
+
+// tokens returns all tokens.
+func (l *life) tokens() (all []*token) {
+	for _, a := range l.apis {
+		for _, t := range a.issued {
+			all = append(all, t)
+		}
+	}
+	return all
+}
