@@ -13,12 +13,15 @@ help: ## this list
 
 ## Try it
 
-.PHONY: provider demo
+.PHONY: provider demo probe
 provider: ## build the provider into .bin/
 	go build -o '$(bin)/terraform-provider-flame' .
 
 demo: provider $(terraform) ## apply, plan and destroy a session with real Terraform, and show what the API saw
 	@go run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo
+
+probe: ## ask a real Flame API, named by FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD, what nobody could tell; PROBE_FLAGS=-yes begins at once
+	@go run ./internal/cmd/probe $(PROBE_FLAGS)
 
 ## Test it
 

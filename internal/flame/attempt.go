@@ -36,7 +36,7 @@ type call struct {
 // http2shouldRetryRequest, persistConn.shouldRetryRequest).
 func (c *call) request(ctx context.Context, userAgent string) (*http.Request, error) {
 	body := io.NopCloser(bytes.NewReader(c.body))
-	request, err := http.NewRequestWithContext(ctx, c.op.Method(), c.op.url(c.endpoint).String(), body)
+	request, err := http.NewRequestWithContext(ctx, c.op.Method(), c.op.URL(c.endpoint).String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (c *Client) follow(ctx context.Context, call *call) (reqCtx context.Context
 		end = deadline
 	}
 	reqCtx, abort := context.WithDeadline(context.WithoutCancel(ctx), end)
-	w = &wire{call: call, proxy: c.proxies.lookup(call.op.url(call.endpoint)).variable, abort: abort}
+	w = &wire{call: call, proxy: c.proxies.lookup(call.op.URL(call.endpoint)).variable, abort: abort}
 	stop := context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -262,7 +262,7 @@ func (c *Client) observe(ctx context.Context, call *call, number int, duration t
 	if c.config.Observe == nil {
 		return
 	}
-	url := call.op.url(call.endpoint)
+	url := call.op.URL(call.endpoint)
 	attempt := Attempt{Method: call.op.Method(), Host: url.Host, Path: url.Path, Number: number, Duration: duration}
 	if !call.token.IsZero() {
 		attempt.SessionID = call.token.SessionID()

@@ -106,7 +106,7 @@ type Error struct {
 func (c *call) error(reason error) *Error {
 	e := &Error{Op: c.op, Reason: reason}
 	if !c.endpoint.IsZero() {
-		url := c.op.url(c.endpoint)
+		url := c.op.URL(c.endpoint)
 		e.Host, e.Path = url.Host, url.Path
 	}
 	return e

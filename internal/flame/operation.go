@@ -28,8 +28,8 @@ var operations = [...]struct{ method, path, query string }{
 // Method returns the HTTP method, such as "POST".
 func (o Operation) Method() string { return operations[o].method }
 
-// url returns the URL of the operation at an endpoint, which must not be zero.
-func (o Operation) url(endpoint Endpoint) *url.URL {
+// URL returns the URL of the operation at an endpoint, which must not be zero.
+func (o Operation) URL(endpoint Endpoint) *url.URL {
 	u := endpoint.url().JoinPath(operations[o].path)
 	u.RawQuery = operations[o].query
 	return u

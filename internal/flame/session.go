@@ -97,7 +97,7 @@ func parseSession(body []byte) (Session, error) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff")) // a byte order mark
 	err := json.Unmarshal(body, &members)
 	if err != nil {
-		err = json.Unmarshal(fillMissingValues(body), &members)
+		err = json.Unmarshal(FillMissingValues(body), &members)
 	}
 	if err != nil || members == nil { // nil: the body was null
 		return Session{}, ErrNotJSON
@@ -145,9 +145,9 @@ func jsonScalar(raw json.RawMessage) string {
 	return n.String()
 }
 
-// fillMissingValues puts null where an object member has no value: the sample
+// FillMissingValues puts null where an object member of JSON has no value: the sample
 // response on the vendor's page is printed with `"id": ,`.
-func fillMissingValues(body []byte) []byte {
+func FillMissingValues(body []byte) []byte {
 	return stringOrMissingValue.ReplaceAllFunc(body, func(match []byte) []byte {
 		if match[0] == '"' {
 			return match
