@@ -89,11 +89,11 @@ func (l *life) checkDead() {
 			continue
 		}
 		for _, o := range l.state.current { // what is deposed is to end anyway
-			if o.token() == t.text && !misled[t.ender.process] && l.foresees(t, o.name) {
+			if o.token() == t.text && !misled[t.ender.process.provider] && l.foresees(t, o.name) {
 				l.violated("dead in state", "the token of session %s (%s) was ended by a %s of this run, and nobody was told", id(t.text), o.name, t.endedBy)
 			}
 		}
-		if by := r.diedInUse[t.text]; by != "" && !misled[t.ender.process] && l.foresees(t, r.held[t.text].Name) {
+		if by := r.diedInUse[t.text]; by != "" && !misled[t.ender.process.provider] && l.foresees(t, r.held[t.text].Name) {
 			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, by)
 		}
 	}
@@ -108,13 +108,13 @@ func (r *record) atExit(token string) bool {
 	return r.held[token].Name != "" && (!r.closed[token] || slices.ContainsFunc(r.said, failed))
 }
 
-// misled returns the processes that were shown a session of another user than its state
+// misled returns the provider configurations that were shown a session of another user than its state
 // says, because it was imported with a wrong one, or that were told by something between
 // that a token is alive.
-func (l *life) misled() map[*dialer]bool {
-	misled := map[*dialer]bool{}
+func (l *life) misled() map[int]bool {
+	misled := map[int]bool{}
 	for p, all := range l.record.shown {
-		misled[p] = slices.ContainsFunc(all, func(s shown) bool {
+		misled[p.provider] = misled[p.provider] || slices.ContainsFunc(all, func(s shown) bool {
 			return slices.ContainsFunc(l.tokens(), func(t *token) bool {
 				return t.elsewhere && t.text == s.text("auth_token") && s.text("user") != "" && t.user != s.text("user")
 			})
@@ -123,7 +123,7 @@ func (l *life) misled() map[*dialer]bool {
 	for _, a := range l.apis {
 		for _, request := range l.record.journal[a.name] {
 			if request.Op == flametest.OpCheck && request.Faulted && (request.Status/100 == 2 || request.Status == 403) {
-				misled[a.processOf(request)] = true
+				misled[a.processOf(request).provider] = true
 			}
 		}
 	}
