@@ -33,7 +33,7 @@ test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
 	go test -race . ./internal/flame/... ./internal/session/... ./internal/cmd/...
-	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider ./internal/lives
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
 
 test-unit: ## the tests that need no Terraform, in seconds
 	TF_ACC= go test ./...
@@ -43,7 +43,6 @@ test-unit: ## the tests that need no Terraform, in seconds
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
 		go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
-	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' go test -run TestReplays ./internal/lives
 
 test-faults: ## every operation under every fault, as a table
 	FLAME_FAULT_TABLE=1 go test -v -count=1 -run TestFaultMatrix ./internal/provider
