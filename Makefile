@@ -9,7 +9,7 @@ tofu      := $(or $(TOFU_PATH),$(shell command -v tofu),$(bin)/tofu)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s%s\n", $$1, $$2 }' Makefile
 
 ## Try it
 
@@ -20,7 +20,7 @@ provider: ## build the provider into .bin/
 demo: provider $(terraform) ## apply, plan and destroy a session with real Terraform, and show what the API saw
 	@go run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo
 
-probe: ## ask a real Flame API, named by FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD, what nobody could tell; PROBE_FLAGS=-yes begins at once
+probe: ## ask a real Flame API what nobody could tell; see CONTRIBUTING.md
 	@go run ./internal/cmd/probe $(PROBE_FLAGS)
 
 ## Test it
