@@ -69,7 +69,7 @@ test-servers: $(terraform) ## the tests with real nginx, squid and Rails
 		go test -race -count=1 -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider
 
 install-servers: ## install what test-servers needs, with apt-get, unless it is there
-	@$(has-servers) || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(servers); } \
+	@$(has-servers) || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(servers); } \
 		|| { echo 'Could not install nginx, squid, and Rails on puma. With apt-get, run this as root; without it, install them yourself.'; exit 1; }
 
 fuzz: ## fuzz each parser for a minute
