@@ -274,7 +274,8 @@ func (r *Run) RevokeAtExit(held Held) {
 }
 
 // WaitForOpens waits until no session is being opened. Each attempt ends within the
-// request timeout, and an orphaned run makes no other.
+// request timeout. Logins that were waiting for others may still be sent; what they bring
+// is revoked.
 func (r *Run) WaitForOpens() { r.opens.Wait() }
 
 // RevokeUnclosed revokes what [Run.RevokeAtExit] was told of and [Run.Close] has

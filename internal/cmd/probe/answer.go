@@ -134,7 +134,7 @@ func (p *probe) read(a *answer, response *http.Response) error {
 func (a *answer) describe(w words, header http.Header, body []byte) {
 	mediaType, _, _ := strings.Cut(header.Get("Content-Type"), ";")
 	a.mediaType = w.show(strings.TrimSpace(mediaType))
-	a.html = len(body) > 0 && strings.Contains(strings.ToLower(mediaType), "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+	a.html = len(body) > 0 && strings.Contains(strings.ToLower(mediaType), "html") || bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff"))), []byte("<"))
 	var schemes []string
 	for _, challenge := range header.Values("WWW-Authenticate") {
 		scheme, _, _ := strings.Cut(strings.TrimSpace(challenge), " ")
