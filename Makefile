@@ -28,7 +28,7 @@ probe: ## ask a real Flame API what nobody could tell; see CONTRIBUTING.md
 # In these tests nothing is concurrent, and -race takes four times as long.
 unraced := TestFaultMatrix|TestLeakScan
 
-.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint fmt
+.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint english fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
@@ -81,6 +81,13 @@ lint: $(bin)/golangci-lint $(terraform) ## linter, formatting, go.mod
 	go mod tidy -diff
 	'$(terraform)' fmt -check -recursive -diff examples
 
+# Every line of bad.md is a sentence that the check must find, so that it cannot pass by
+# finding nothing.
+vale := '$(bin)/vale' --no-global --config tools/vale/vale.ini --output line --sort
+english: $(bin)/vale ## what a machine can see of unclear English, in the documentation and in messages
+	@test "$$($(vale) --no-exit tools/vale/bad.md | cut -d: -f2 | sort -u | wc -l)" -eq "$$(wc -l <tools/vale/bad.md)" || { echo 'The check misses sentences of tools/vale/bad.md.'; exit 1; }
+	$(vale) *.md docs main.go $$(find internal/provider internal/session internal/flame -name '*.go' ! -name '*_test.go' ! -path '*test*/*')
+
 fmt: $(bin)/golangci-lint $(terraform) ## format Go and Terraform files
 	'$(bin)/golangci-lint' fmt ./...
 	'$(terraform)' fmt -recursive examples
@@ -125,12 +132,13 @@ package-golangci-lint   := github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 package-tfplugindocs    := github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs
 package-goreleaser      := github.com/goreleaser/goreleaser/v2
 package-cyclonedx-gomod := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+package-vale            := github.com/vale-cli/vale/v3/cmd/vale
 # Otherwise they call themselves -dev.
 ldflags-terraform       := -X github.com/hashicorp/terraform/version.dev=no
 ldflags-tofu            := -X github.com/opentofu/opentofu/version.dev=no
 
 $(bin)/tofu: tools/opentofu/go.mod tools/opentofu/go.sum
-$(foreach tool,terraform golangci-lint tfplugindocs goreleaser cyclonedx-gomod,\
+$(foreach tool,terraform golangci-lint tfplugindocs goreleaser cyclonedx-gomod vale,\
 	$(eval $(bin)/$(tool): tools/$(tool)/go.mod tools/$(tool)/go.sum))
 $(bin)/%:
 	@echo 'Building $* from its Go module; this takes a while, once.'
