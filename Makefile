@@ -28,12 +28,13 @@ probe: ## ask a real Flame API what nobody could tell; see CONTRIBUTING.md
 # In these tests nothing is concurrent, and -race takes four times as long.
 unraced := TestFaultMatrix|TestLeakScan
 
-.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint english fmt
+.PHONY: test test-unit test-opentofu test-live test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint english fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
 	go test -race . ./internal/flame/... ./internal/session/... ./internal/cmd/...
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -timeout 20m ./internal/live
 
 test-unit: ## the tests that need no Terraform, in seconds
 	TF_ACC= go test ./...
@@ -43,6 +44,11 @@ test-unit: ## the tests that need no Terraform, in seconds
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
 		go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+
+# Not go test: it takes the terminal away, on which the suite asks whether to begin.
+test-live: $(terraform) ## the provider with your own Flame account; see CONTRIBUTING.md
+	@go test -c -o '$(bin)/test/live.test' ./internal/live
+	@cd internal/live && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' '$(bin)/test/live.test' -test.v -live $(LIVE_FLAGS)
 
 test-faults: ## every operation under every fault, as a table
 	FLAME_FAULT_TABLE=1 go test -v -count=1 -run TestFaultMatrix ./internal/provider
@@ -66,7 +72,7 @@ has-servers := ($(servers-path); for s in nginx squid puma; do command -v $$s ||
 test-servers: $(terraform) ## the tests with real nginx, squid and Rails
 	@$(has-servers) || { echo 'This needs nginx, squid, and Rails on puma: on Debian, $(servers). make install-servers installs them, as root.'; exit 1; }
 	$(servers-path) FLAME_SERVERS=1 TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' \
-		go test -race -count=1 -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider
+		go test -race -count=1 -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider ./internal/live
 
 install-servers: ## install what test-servers needs, with apt-get, unless it is there
 	@$(has-servers) || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(servers); } \
