@@ -1,6 +1,6 @@
-# Another resource holds a token that it got by itself. When Terraform destroys or
+# Another resource holds a token that it got by itself. Before Terraform destroys or
 # replaces that resource, the action revokes its token. `caller` is the object that is
-# being destroyed. It needs Terraform 1.16.
+# being destroyed. You need Terraform 1.16.
 terraform {
   required_providers {
     flame = {
@@ -22,7 +22,7 @@ resource "terraform_data" "legacy_login" {
 
   lifecycle {
     action_trigger {
-      events  = [after_destroy]
+      events  = [before_destroy]
       actions = [action.flame_session_revoke.legacy]
     }
   }
