@@ -13,9 +13,16 @@ help: ## this list
 
 ## Try it
 
-.PHONY: provider demo probe
+.PHONY: provider install demo probe
 provider: ## build the provider into .bin/
 	go build -o '$(bin)/terraform-provider-flame' .
+
+# Both commands look into this folder before they ask a registry.
+install: provider ## install the provider where `terraform init` and `tofu init` find it
+	@for registry in registry.terraform.io registry.opentofu.org; do \
+		folder="$$HOME/.terraform.d/plugins/$$registry/flameanalytics/flame/0.0.1/$$(go env GOOS)_$$(go env GOARCH)"; \
+		mkdir -p "$$folder" && cp -f '$(bin)/terraform-provider-flame' "$$folder/terraform-provider-flame_v0.0.1" && echo "Installed into $$folder" || exit 1; \
+	done
 
 demo: provider $(terraform) ## apply, plan and destroy a session with real Terraform, and show what the API saw
 	@go run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo

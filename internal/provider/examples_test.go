@@ -124,6 +124,19 @@ var examples = map[string]example{
 			"TF_VAR_passwords": fmt.Sprintf(`{"ada@example.com": %q, "grace@example.com": %[1]q}`, flametest.Password),
 		},
 	},
+	"use-cases/revoke-with-another-resource": { // the end of the test finds the token revoked
+		needs: []capability{actionBlocks, destroyEvents},
+		setup: func(w *workspace) { w.setenv("TF_VAR_token", openElsewhere(w.t, w.fake, 1)[0]) },
+	},
+	"use-cases/open-while-applying": {
+		needs: []capability{ephemeralResources, applyingKnown}, opens: 1,
+		after: func(w *workspace) { saw(w.t, w.fake, 1, 1, 0) },
+	},
+	"use-cases/ephemeral-output": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: 2,
+		setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 0) },
+	},
 	"use-cases/module": {opens: 1, setup: func(w *workspace) { w.must("get") }},
 	"use-cases/rotation": {
 		opens: 1,
