@@ -123,6 +123,15 @@ var examples = map[string]example{
 			"TF_VAR_passwords": fmt.Sprintf(`{"ada@example.com": %q, "grace@example.com": %[1]q}`, flametest.Password),
 		},
 	},
+	"use-cases/many-sessions": {
+		opens: 3, setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) {
+			// A new user opens one session, whatever group that one is in.
+			w.setenv("TF_VAR_users", `["ada@example.com", "grace@example.com", "mary@example.com", "hedy@example.com"]`)
+			w.must("get")
+			w.apply().says(w.t, "1 added, 0 changed, 0 destroyed")
+		},
+	},
 	"use-cases/module": {opens: 1, setup: func(w *workspace) { w.must("get") }},
 	"use-cases/rotation": {
 		opens: 1,
