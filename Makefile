@@ -130,7 +130,7 @@ docs-rendered: provider $(bin)/terraform $(bin)/tfplugindocs
 .PHONY: bench release-check
 bench: $(terraform) ## how long many sessions take, as a table and a chart; ten minutes, on a quiet machine
 	@go build -trimpath -ldflags '-s -w' -o .bin/bench/terraform-provider-flame .
-	@go run ./internal/cmd/bench -terraform '$(terraform)' -provider '$(bin)/bench/terraform-provider-flame' -json .bin/bench/rows.json
+	@go run ./internal/cmd/bench -terraform '$(terraform)' -provider '$(bin)/bench/terraform-provider-flame' -remote -json .bin/bench/rows.json
 	@go -C tools/chart run . <.bin/bench/rows.json >.bin/bench/chart.svg
 	@echo 'The chart is in .bin/bench/chart.svg.'
 
