@@ -24,7 +24,11 @@ func standIns(w *workspace, required ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.override(map[string]string{"flameanalytics/flame": provider, "hashicorp/http": binary, "hashicorp/vault": binary, "mastercard/restapi": binary})
+	binaries := map[string]string{"flameanalytics/flame": provider}
+	for _, source := range []string{"hashicorp/aws", "hashicorp/http", "hashicorp/kubernetes", "hashicorp/vault", "integrations/github", "mastercard/restapi"} {
+		binaries[source] = binary
+	}
+	w.override(binaries)
 	for _, source := range required {
 		if strings.Contains(w.read("main.tf"), source) {
 			continue
@@ -90,7 +94,10 @@ var examples = map[string]example{
 			noneLive(w.t, w.fake)
 		},
 	},
-	"use-cases/secret-store": {
+	"use-cases/secret-store-aws":        inStore(1, writeOnlyArguments),
+	"use-cases/secret-store-github":     inStore(2),
+	"use-cases/secret-store-kubernetes": inStore(1, writeOnlyArguments),
+	"use-cases/secret-store-vault": {
 		needs: []capability{ephemeralResources, writeOnlyArguments}, opens: 1,
 		env: map[string]string{"FLAME_PASSWORD": ""},
 		setup: func(w *workspace) {
@@ -106,6 +113,15 @@ var examples = map[string]example{
 				w.t.Error("the password is in the state")
 			}
 		},
+	},
+	"use-cases/script": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: 2,
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 1) },
+	},
+	"use-cases/two-sessions": {opens: 2},
+	"use-cases/alternating-slots": {
+		opens: 2, env: map[string]string{"TF_VAR_epoch": "7"},
+		after: threeEpochs,
 	},
 	"use-cases/check-block": {
 		opens: 1, noisy: true,
@@ -131,6 +147,19 @@ var examples = map[string]example{
 			w.must("get")
 			w.apply().says(w.t, "1 added, 0 changed, 0 destroyed")
 		},
+	},
+	"use-cases/revoke-with-another-resource": { // the end of the test finds the token revoked
+		needs: []capability{actionBlocks, destroyEvents},
+		setup: func(w *workspace) { w.setenv("TF_VAR_token", openElsewhere(w.t, w.fake, 1)[0]) },
+	},
+	"use-cases/open-while-applying": {
+		needs: []capability{ephemeralResources, applyingKnown}, opens: 1,
+		after: func(w *workspace) { saw(w.t, w.fake, 1, 1, 0) },
+	},
+	"use-cases/ephemeral-output": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: 2,
+		setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 0) },
 	},
 	"use-cases/module": {opens: 1, setup: func(w *workspace) { w.must("get") }},
 	"use-cases/rotation": {
@@ -160,6 +189,22 @@ var examples = map[string]example{
 	},
 	"use-cases/remote-state":      {opens: 1, apart: []string{"consumer/main.tf"}, after: readRemoteState},
 	"use-cases/move-from-restful": {needs: []capability{movesAcrossTypes}, setup: storeRestfulOperation},
+	"use-cases/move-by-import": {
+		needs: []capability{removedBlocks},
+		setup: func(w *workspace) {
+			example := w.read("main.tf")
+			w.write("main.tf", "resource \"terraform_data\" \"login\" {\n  provisioner \"local-exec\" {\n    when    = destroy\n    command = \"touch destroyed\"\n  }\n}\n")
+			w.apply()
+			w.setenv("FLAME_TOKEN", openElsewhere(w.t, w.fake, 1)[0])
+			w.write("main.tf", example)
+		},
+		after: func(w *workspace) {
+			saw(w.t, w.fake, 0, 0, 2) // the import, and its refresh
+			if _, err := os.Stat(filepath.Join(w.terraform.Dir, "destroyed")); err == nil {
+				w.t.Error("the old resource was destroyed")
+			}
+		},
+	},
 	"use-cases/two-endpoints": {
 		opens: 1,
 		setup: func(w *workspace) {
@@ -171,6 +216,30 @@ var examples = map[string]example{
 			})
 		},
 	},
+}
+
+// inStore is an example that keeps the token in another provider's store, and in so many
+// places of the state. The store is sent each new token while it works.
+func inStore(inState int, required ...capability) example {
+	return example{
+		needs: required, opens: 1,
+		setup: func(w *workspace) {
+			store := newVault(w, map[string]string{})
+			w.t.Cleanup(func() {
+				got := slices.DeleteFunc(store.sawAlive(), func(alive bool) bool { return !alive })
+				if len(got) != 2 {
+					w.t.Errorf("the store was sent %d working tokens, want 2", len(got))
+				}
+			})
+		},
+		after: func(w *workspace) {
+			w.apply("-replace=flame_session.reports")
+			token := w.fake.Live()[0]
+			if got := strings.Count(w.read("terraform.tfstate"), token); got != inState {
+				w.t.Errorf("the state holds the token %d times, want %d", got, inState)
+			}
+		},
+	}
 }
 
 // storeRestfulOperation gives the workspace a state in which magodo/restful has
