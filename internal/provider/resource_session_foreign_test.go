@@ -113,10 +113,10 @@ func TestAccSession_importEncodings(t *testing.T) {
 		"byte order mark": {func(s string) string { return "\ufeff" + s + "\r\n" }, ""},
 		"UTF-16, little-endian": {func(s string) string {
 			return encodeUTF16(s, func(unit uint16) []byte { return []byte{byte(unit), byte(unit >> 8)} })
-		}, "is encoded in UTF-16"},
+		}, "is in UTF-16"},
 		"UTF-16, big-endian": {func(s string) string {
 			return encodeUTF16(s, func(unit uint16) []byte { return []byte{byte(unit >> 8), byte(unit)} })
-		}, "is encoded in UTF-16"},
+		}, "is in UTF-16"},
 		"two byte order marks": {func(s string) string { return "\ufeff\ufeff" + s }, "it holds a character outside ASCII"},
 	} {
 		t.Run(name, func(t *testing.T) {
