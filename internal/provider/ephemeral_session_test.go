@@ -605,6 +605,7 @@ func newVault(w *workspace, secrets map[string]string) *vault {
 	server := httptest.NewServer(v.handler(w.fake))
 	w.t.Cleanup(server.Close)
 	w.setenv("VAULT_ADDR", server.URL)
+	w.setenv("STORE_ADDR", server.URL) // of the other stores
 	standIns(w, "hashicorp/vault")
 	return v
 }

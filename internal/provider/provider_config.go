@@ -158,6 +158,7 @@ func (p *flameProvider) clientConfig(m providerModel, terraformVersion string) (
 		InsecureSkipVerify: m.InsecureSkipVerify.ValueBool(),
 		FirstBackoff:       p.firstBackoff,
 		DialContext:        p.dialContext,
+		Watch:              p.watch,
 		Observe:            logAttempt,
 	}
 	if !m.MaxRetries.IsNull() {

@@ -1,0 +1,21 @@
+terraform {
+  required_providers {
+    flame = {
+      source = "flameanalytics/flame"
+    }
+  }
+}
+
+variable "users" {
+  type = set(string)
+}
+
+resource "flame_session" "this" {
+  for_each = var.users
+  user     = each.key
+}
+
+output "tokens" {
+  value     = { for user, session in flame_session.this : user => session.auth_token }
+  sensitive = true
+}
