@@ -79,7 +79,7 @@ has-servers := ($(servers-path); for s in nginx squid puma; do command -v $$s ||
 test-servers: $(terraform) ## the tests with real nginx, squid and Rails
 	@$(has-servers) || { echo 'This needs nginx, squid, and Rails on puma: on Debian, $(servers). make install-servers installs them, as root.'; exit 1; }
 	$(servers-path) FLAME_SERVERS=1 TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' \
-		go test -race -count=1 -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider ./internal/live
+		go test -race -count=1 -timeout 20m -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider ./internal/live
 
 install-servers: ## install what test-servers needs, with apt-get, unless it is there
 	@$(has-servers) || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(servers); } \

@@ -147,6 +147,11 @@ var promises = []struct {
 		{"Each example works as it stands.", "TestExamples TestExamplesOfTests TestExamplesOfImport TestExamplesAreFormatted"},
 		{"The binary, started by hand, says what it is.", "main.TestStartedByHand"},
 	}},
+	{"anybody's own account, with make test-live", []promise{
+		{"The suite passes with each kind of account, on the fake over HTTP and on Rails, and leaves no session alive.", "live.TestSuiteOnFake live.TestSuiteOnRails"},
+		{"It closes its sessions after a failure, an interrupt and a kill, and sends nothing before a yes.", "live.TestSuiteSweepsAfterFailure live.TestSuiteInterrupted live.TestSuiteSweepsAfterKill live.TestSuiteAsksFirst"},
+		{"The probe tells the kinds apart, and prints no secret.", "main.TestModes main.TestEcho"},
+	}},
 	{"real servers, with make test-servers", []promise{
 		{"A session lives on Rails and behind squid as it does with the fake, and a dead token is known by Rails' own 401.", "TestRailsLife TestRailsTokenEndedElsewhere TestSquidPassesThrough"},
 		{"Nothing that nginx answers in its own name proves a token dead.", "TestNginxProvesNothing"},
