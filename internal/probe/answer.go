@@ -120,11 +120,11 @@ func reason(err error) string {
 	case errors.As(err, &certificate):
 		return "the server's certificate is not trusted"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no whole answer arrived in time"
+		return "no complete answer arrived in time"
 	case errors.As(err, &op) && op.Op == "dial":
 		return "no connection could be made"
 	}
-	return "no whole answer arrived"
+	return "no complete answer arrived"
 }
 
 // read reads a response into a.

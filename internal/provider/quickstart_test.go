@@ -50,10 +50,10 @@ func TestQuickStart(t *testing.T) {
 }
 
 // runQuickStart runs the shell blocks of a page's quick start, and returns the output.
-func runQuickStart(t *testing.T, page string, env []string, stdin string) string {
+func runQuickStart(t *testing.T, name string, env []string, stdin string) string {
 	t.Helper()
 	home := t.TempDir()
-	script := "set -e\n" + strings.Join(quickStart(t, page), "\n")
+	script := "set -e\n" + strings.Join(quickStart(t, name), "\n")
 	script = strings.ReplaceAll(script, quickStartPort, freePort(t))
 	file := filepath.Join(home, "quick-start.sh")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
@@ -73,28 +73,24 @@ func runQuickStart(t *testing.T, page string, env []string, stdin string) string
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%s: %v\n%s", page, err, out.String())
+		t.Fatalf("%s: %v\n%s", name, err, out.String())
 	}
 	return out.String()
 }
 
 // quickStart returns the shell blocks below the heading "Quick start" of a page.
-func quickStart(t *testing.T, page string) (blocks []string) {
+func quickStart(t *testing.T, name string) (blocks []string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("../..", page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, found := strings.Cut(string(content), "\n## Quick start\n")
+	_, section, found := strings.Cut(document(t, name), "\n## Quick start\n")
 	if !found {
-		t.Fatalf("%s has no quick start", page)
+		t.Fatalf("%s has no quick start", name)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	for _, match := range regexp.MustCompile("(?ms)^```shell\n(.*?)^```$").FindAllStringSubmatch(section, -1) {
 		blocks = append(blocks, match[1])
 	}
 	if len(blocks) == 0 {
-		t.Fatalf("the quick start of %s has no shell block", page)
+		t.Fatalf("the quick start of %s has no shell block", name)
 	}
 	return blocks
 }

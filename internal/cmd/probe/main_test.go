@@ -204,7 +204,7 @@ func TestNoAnswer(t *testing.T) {
 			if p.err == nil {
 				t.Error("no error")
 			}
-			p.want(`.* no whole answer arrived`)
+			p.want(`.* no complete answer arrived`)
 			p.wantClean(p.fake.Count(flametest.OpOpen))
 		})
 	}
