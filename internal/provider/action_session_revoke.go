@@ -61,7 +61,7 @@ func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeReque
 	token := flame.NewToken(config.ValueString())
 	if err := token.Validate(); err != nil {
 		resp.Diagnostics.AddError("auth_token is not a valid token",
-			fmt.Sprintf("auth_token cannot be a token: %s. Nothing was sent. Give the token alone, without the words Token token= before it.", err))
+			fmt.Sprintf("auth_token cannot be a token: %s. Nothing was sent. Give the token alone, without Token token= before it.", err))
 		return
 	}
 	progress := func(format string, args ...any) {

@@ -207,10 +207,10 @@ func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held,
 	revocation, err := e.data.run.Close(maskSecrets(ctx, held.Token.Reveal()), held)
 	switch {
 	case errors.Is(err, session.ErrAccountBusy):
-		diags.AddWarning("Could not "+task, "Other sessions of the same user were being opened all the time that closing may take. Its token still works: "+orphanedSession)
+		diags.AddWarning("Could not "+task, "The provider never opens and revokes sessions of one user at the same time, and other sessions of this user were being opened until the time limit ended. The token still works. "+orphanedSession)
 	case err != nil:
 		summary, detail := failure(task, err)
-		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, orphanedSession))
+		diags.AddWarning(summary, fmt.Sprintf("%s\n\nThe token may still work. %s", detail, orphanedSession))
 	case revocation.Kept:
 		addSharedWithKept(diags, held.Token.SessionID())
 	default:

@@ -8,6 +8,7 @@ package provider
 import (
 	"context"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +41,10 @@ var (
 	_ provider.ProviderWithFunctions          = (*flameProvider)(nil)
 )
 
-type dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+type (
+	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	watch       func(http.RoundTripper) http.RoundTripper
+)
 
 type flameProvider struct {
 	version      string // part of the User-Agent
@@ -48,6 +52,7 @@ type flameProvider struct {
 	firstBackoff time.Duration // see flame.Config
 	orphaned     func() bool   // reports whether Terraform died
 	dialContext  dialContext   // see flame.Config
+	watch        watch         // see flame.Config
 
 	mu   sync.Mutex
 	runs []*session.Run // one for each time the provider was configured

@@ -248,7 +248,7 @@ func (r *sessionResource) verify(ctx context.Context, state sessionModel, held s
 	case err != nil:
 		_, detail := failure("", err)
 		resp.Diagnostics.AddWarning("The Flame session could not be verified: session "+state.ID.ValueString(),
-			fmt.Sprintf("Whether the token of session %s still works could not be learned, so the state is kept. %s\n\nTo plan without this check, set verify_sessions = false in the provider block.",
+			fmt.Sprintf("The provider could not check whether the token of session %s still works, so it keeps the session in the state. %s\n\nTo plan without this check, set verify_sessions = false in the provider block.",
 				state.ID.ValueString(), detail))
 	case !alive:
 		resp.State.RemoveResource(ctx)
@@ -319,6 +319,6 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 // which takes a state that was edited.
 func addUnusableEndpoint(diags *diag.Diagnostics, state sessionModel, err error) {
 	diags.AddError("The session's endpoint is not usable",
-		fmt.Sprintf("The endpoint in the state of session %s cannot be used: %s. Nothing was sent. Restore the state from a backup. %s",
+		fmt.Sprintf("The provider cannot use the endpoint in the state of session %s: %s. Nothing was sent. Restore the state from a backup. %s",
 			state.ID.ValueString(), err, letGo))
 }
