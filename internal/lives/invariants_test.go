@@ -81,19 +81,22 @@ func (l *life) checkDead() {
 	if l.killed.Load() {
 		return
 	}
-	misled := l.misled()
 	for _, t := range l.tokens() {
 		// A server that keeps a limited number of tokens is found out by the next refresh.
 		evicted := l.script.World.MaxTokens > 0 && t.endedBy == "POST"
-		if t.endedIn != r.index || t.endedBy == "" || evicted || r.told(t.text, false) {
+		if t.endedIn != r.index || t.endedBy == "" || evicted || l.misled(t.ender.process, t) {
+			continue
+		}
+		// Core drops the warnings of the plan that refreshes the state before a destroy.
+		if r.told(t.text, r.run.Op == Destroy && t.ender.process.kind == planning) {
 			continue
 		}
 		for _, o := range l.state.current { // what is deposed is to end anyway
-			if o.token() == t.text && !misled[t.ender.process.provider] && l.foresees(t, o.name) {
+			if o.token() == t.text && l.foresees(t, o.name) {
 				l.violated("dead in state", "the token of session %s (%s) was ended by a %s of this run, and nobody was told", id(t.text), o.name, t.endedBy)
 			}
 		}
-		if by := r.diedInUse[t.text]; by != "" && !misled[t.ender.process.provider] && l.foresees(t, r.held[t.text].Name) {
+		if by := r.diedInUse[t.text]; by != "" && l.foresees(t, r.held[t.text].Name) {
 			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, by)
 		}
 	}
@@ -108,26 +111,31 @@ func (r *record) atExit(token string) bool {
 	return r.held[token].Name != "" && (!r.closed[token] || slices.ContainsFunc(r.said, failed))
 }
 
-// misled returns the provider configurations that were shown a session of another user than its state
-// says, because it was imported with a wrong one, or that were told by something between
-// that a token is alive.
-func (l *life) misled() map[int]bool {
-	misled := map[int]bool{}
-	for p, all := range l.record.shown {
-		misled[p.provider] = misled[p.provider] || slices.ContainsFunc(all, func(s shown) bool {
-			return slices.ContainsFunc(l.tokens(), func(t *token) bool {
-				return t.elsewhere && t.text == s.text("auth_token") && s.text("user") != "" && t.user != s.text("user")
-			})
-		})
-	}
-	for _, a := range l.apis {
-		for _, request := range l.record.journal[a.name] {
-			if request.Op == flametest.OpCheck && request.Faulted && (request.Status/100 == 2 || request.Status == 403) {
-				misled[a.processOf(request).provider] = true
+// misled reports whether a process cannot know what happens to a token: of its user, it was
+// shown a session that was imported under the name of another user, or was told by
+// something between that a token is alive.
+func (l *life) misled(p *dialer, t *token) bool {
+	for _, other := range l.tokens() {
+		if other.api != t.api {
+			continue
+		}
+		wrong := func(s shown) bool {
+			user := s.text("user")
+			return other.elsewhere && other.text == s.text("auth_token") && user != "" && user != other.user && (user == t.user || other.user == t.user)
+		}
+		lie := func(q flametest.Request) bool {
+			return q.Op == flametest.OpCheck && q.Token == other.text && other.user == t.user && q.Faulted && (q.Status/100 == 2 || q.Status == 403)
+		}
+		if slices.ContainsFunc(l.record.shown[p], wrong) {
+			return true
+		}
+		for _, q := range l.record.journal[t.api] {
+			if lie(q) && l.api(t.api).processOf(q) == p {
+				return true
 			}
 		}
 	}
-	return misled
+	return false
 }
 
 // foresees reports whether the run can know that it ends a token that somebody holds: the
@@ -139,8 +147,8 @@ func (l *life) foresees(t *token, holder string) bool {
 	}
 	by := t.ender
 	switch {
-	case by.lost, t.endedBy == "DELETE" && r.atExit(by.token):
-		return false // nobody knows that it was carried out; or it was at exit, when nobody is left to be told
+	case t.endedBy == "DELETE" && r.atExit(by.token):
+		return false // nobody is left to be told
 	case sees(by.process) && by.knewAlive:
 		return true
 	case by.process.kind != applying, r.run.Op == RefreshOnly:
@@ -154,9 +162,16 @@ func (l *life) foresees(t *token, holder string) bool {
 	case t.endedBy == "DELETE" && (r.counts["deposed "+t.text] > 0 || r.held[t.text].Name != ""):
 		return false // nothing that was planned reaches them
 	}
+	// Of a replacement that core forces, it drops the plan's warnings, and hands nothing to
+	// those who create before they destroy.
+	for _, o := range l.state.current {
+		if t.endedBy == "POST" && o.token() == by.token && slices.Contains(r.run.Replace, o.name) && l.config.cbd(o.name) {
+			return false
+		}
+	}
 	for p := range r.shown {
 		if p.kind == planning && p.provider == by.process.provider && sees(p) {
-			return true
+			return !l.misled(p, t)
 		}
 	}
 	return false

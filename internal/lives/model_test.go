@@ -39,7 +39,10 @@ type life struct {
 	die         func()
 	requests    int  // of the run
 	counting    bool // they are the run's own
-	secrets     map[string]string
+	signal      *time.Timer
+	sent        map[string]int    // requests, by what tells them apart
+	secrets     map[string]string // and what they are
+	turns       turns
 	violations  []violation
 }
 
@@ -61,10 +64,9 @@ type token struct {
 // ender is what sent the request that ended a token.
 type ender struct {
 	process *dialer
-	token   string // of a DELETE
+	token   string // that it brought or revoked
 
 	knewAlive bool // the process had seen that the token was alive
-	lost      bool // the answer was lost
 }
 
 // id is what the user reads of a token.
@@ -229,27 +231,58 @@ func (l *life) secretIn(text string) string {
 	return ""
 }
 
-// observe is called by the fake for each request before it answers. It interrupts or
-// kills Terraform when its time has come.
+// admit is called by the fakes for each request before it is carried out. Requests that are
+// under way at the same time overtake each other. At its request, Terraform is interrupted
+// or killed: while the answer is awaited or, with an odd order, once it has arrived.
+func (l *life) admit(api string, request flametest.Request) {
+	user, password := credentialsOf(request)
+	l.mu.Lock()
+	key := fmt.Sprint(api, request.Op, user, password, l.secrets[request.Token])
+	l.sent[key]++
+	var overtaken time.Duration
+	if l.counting && l.record.run.Order > 0 {
+		overtaken = time.Duration(chaos(l.record.run.Order, key, l.sent[key])%16) * time.Millisecond
+	}
+	l.mu.Unlock()
+	time.Sleep(overtaken)
+	l.turns.wait(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.counting {
+		return
+	}
+	l.requests++
+	if run := l.record.run; l.requests == run.Kill || l.requests == run.Cancel {
+		l.signal = time.AfterFunc(time.Nanosecond+time.Duration(run.Order%2)*l.latency(), l.signalled)
+	}
+}
+
+// signalled kills or interrupts Terraform.
+func (l *life) signalled() {
+	l.mu.Lock()
+	stop := l.interrupt
+	if l.record.run.Kill > 0 {
+		l.killed.Store(true)
+		stop = l.die
+	} else {
+		l.interrupted = true
+	}
+	l.mu.Unlock()
+	stop()
+}
+
+// observe is called by the fakes for each request before it is answered.
 func (l *life) observe(request flametest.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if request.Opened != "" {
-		l.secrets[request.Opened] = request.Opened
+	if request.Opened != "" && l.secrets[request.Opened] == "" {
+		user, _ := credentialsOf(request)
+		l.secrets[request.Opened] = fmt.Sprintf("token %d of %s", len(l.secrets)-len(passwords), user)
 	}
 	if !l.counting {
 		return
 	}
 	l.record.ended(request)
-	l.requests++
-	if l.requests == l.record.run.Kill {
-		l.killed.Store(true)
-		go l.die()
-	}
-	if l.requests == l.record.run.Cancel {
-		l.interrupted = true
-		go l.interrupt()
-	}
 	if request.Opened != "" && !l.killed.Load() {
 		l.record.answered[request.Opened] = true
 	}
@@ -260,7 +293,7 @@ func (l *life) observe(request flametest.Request) {
 func live(t *testing.T, script Script) (violations []violation, records []*record) {
 	l := &life{
 		script: script, folder: t.TempDir(), state: &state{current: map[string]*object{}, deposed: map[string]*object{}},
-		elsewhere: map[string]string{}, secrets: map[string]string{wrongPassword: "a password"},
+		elsewhere: map[string]string{}, sent: map[string]int{}, secrets: map[string]string{wrongPassword: "a password"},
 	}
 	for _, password := range passwords {
 		l.secrets[password] = "a password"
@@ -309,6 +342,9 @@ func (l *life) step(index int, run Run) *record {
 	l.record.took = time.Since(started)
 	if run.Op == PlanApply {
 		l.record.took -= time.Duration(run.PlanAge) * time.Hour
+	}
+	if l.signal != nil {
+		l.signal.Stop()
 	}
 	synctest.Wait()
 	l.mu.Lock()
@@ -439,7 +475,7 @@ func (l *life) learn() (lost int) {
 			}
 			for _, ended := range r.Ended {
 				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
-					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), r.Token, seen[tokenIn{a.processOf(r), ended}], isLost || r.Op == flametest.OpRevoke && (r.Faulted || r.Status/100 != 2)}
+					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), cmp.Or(r.Token, r.Opened), seen[tokenIn{a.processOf(r), ended}]}
 				}
 			}
 		}

@@ -163,6 +163,7 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	opened, err := e.data.run.Open(ctx, held, flame.NewPassword(password))
 	if err != nil {
 		addOpenFailure(&resp.Diagnostics, "open an ephemeral Flame session", err, password)
+		addEndedByLogin(&resp.Diagnostics, lostSession, opened.Casualties)
 		return
 	}
 	held.Token = opened.Token
@@ -211,6 +212,7 @@ func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held,
 	case err != nil:
 		summary, detail := failure(task, err)
 		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, orphanedSession))
+		addEndedByRevocation(diags, held.Token.SessionID(), revocation.Casualties)
 	case revocation.Kept:
 		addSharedWithKept(diags, held.Token.SessionID())
 	default:

@@ -96,6 +96,7 @@ type Process struct {
 	Version     string                                                               // part of the User-Agent
 	Orphaned    func() bool                                                          // reports whether Terraform died
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
+	Jitter      func() float64                                                       // of waits, from 0 to 1; nil: at random
 	Logging     bool                                                                 // somebody reads the logs
 }
 
@@ -107,7 +108,7 @@ type Server struct {
 
 // NewServer returns the server of a process. The process must call Exit before it ends.
 func NewServer(process Process) (*Server, error) {
-	p := &flameProvider{version: process.Version, now: time.Now, orphaned: process.Orphaned, dialContext: process.DialContext}
+	p := &flameProvider{version: process.Version, now: time.Now, orphaned: process.Orphaned, dialContext: process.DialContext, jitter: process.Jitter}
 	inner, err := newServer(p, process.Logging)
 	return &Server{inner, p}, err
 }
