@@ -351,10 +351,8 @@ func (w *walk) plan(p *process, s *Session, current *object, was *change, force,
 	var prior *object
 	var priorValues values
 	var priorPrivate []byte
-	if current != nil && !current.tainted {
+	if current != nil && !current.tainted { // the provider is not shown what is tainted
 		prior, priorValues, priorPrivate = current, current.values, current.private
-	}
-	if current != nil {
 		w.l.record.show(p, current.name, current.values)
 	}
 	validated, ok := rpc(w, p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{

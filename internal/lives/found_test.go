@@ -115,6 +115,13 @@ var found = map[string]struct {
 			Op:     Apply, Faults: []Fault{{API: "one", Op: flametest.OpOpen, First: 2, Last: 3, What: "503 done"}},
 		}},
 	}},
+	"a new session beside one that is moved here without a refresh, superseding": {"dead in state", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{{
+			Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a", User: "ada", Password: "right"}, {Name: "b", After: "a"}}},
+			Op:     Apply, Refresh: "none", Import: []Import{{"a", "ada", "moved"}},
+		}},
+	}},
 	"an ephemeral session that is swept while it closes": {"dead in use", Script{
 		World: World{Kind: flametest.Sweeping},
 		Runs: []Run{

@@ -492,6 +492,9 @@ func (w *walk) planSession(s *Session) bool {
 // the configuration is that of its user.
 func (w *walk) checkTakeover(p *process, s *Session, ch *change) {
 	for _, i := range w.run.Import {
+		if w.l.state.current[s.Name] != nil {
+			return // so nothing is imported
+		}
 		fits := i.Name == s.Name && w.login(p, s.User) == p.config.api()+" "+i.User && !slices.Contains(w.run.Replace, s.Name)
 		if fits && ch.before != nil && ch.before.token() == w.l.elsewhere[i.Name] && (ch.action == destroyAndCreate || ch.action == createAndDestroy) {
 			w.l.violated("takeover replaced", "%s", s.Name)

@@ -30,7 +30,7 @@ func (l *life) check(before *state) {
 	if l.record.took > 3*time.Hour {
 		l.violated("hang", "the run took %s", l.record.took)
 	}
-	if l.record.healthy = l.healthy(); l.record.healthy {
+	if l.record.healthy = l.healthy(before); l.record.healthy {
 		l.checkHealthy(before)
 	}
 }
@@ -123,16 +123,9 @@ func (l *life) misled(p *dialer, t *token) bool {
 			user := s.text("user")
 			return other.elsewhere && other.text == s.text("auth_token") && user != "" && user != other.user && (user == t.user || other.user == t.user)
 		}
-		lie := func(q flametest.Request) bool {
-			return q.Op == flametest.OpCheck && q.Token == other.text && other.user == t.user && q.Faulted && (q.Status/100 == 2 || q.Status == 403)
-		}
-		if slices.ContainsFunc(l.record.shown[p], wrong) {
+		lie := other.user == t.user && slices.Contains(l.record.saidAlive, tokenIn{p, other.text})
+		if lie || slices.ContainsFunc(l.record.shown[p], wrong) {
 			return true
-		}
-		for _, q := range l.record.journal[t.api] {
-			if lie(q) && l.api(t.api).processOf(q) == p {
-				return true
-			}
 		}
 	}
 	return false
@@ -302,32 +295,36 @@ func (l *life) checkPlaces() {
 }
 
 // healthy reports whether nothing went wrong in the run, and no user has two sessions.
-func (l *life) healthy() bool {
+func (l *life) healthy(before *state) bool {
 	w, run := l.script.World, l.record.run
 	if len(run.Faults) > 0 || run.Cancel > 0 || run.Kill > 0 || w.Slow > 0 || run.Providers != nil || len(l.state.deposed) > 0 {
 		return false
 	}
-	owners := map[string]bool{}
-	alone := func(provider int, user, password string) bool {
+	owners := map[string]string{} // by user: the name of the session
+	alone := func(name string, provider int, user, password string) bool {
 		p := l.config.Providers[provider]
-		if user == "" {
-			user = p.User
+		given := cmp.Or(p.User, users[0]) // with the provider's password
+		if user == "" && password == "right" && p.User != "" {
+			return false // it is right for the environment's user
 		}
-		if user == "" {
-			user = users[0]
-		}
-		known := password == "right" || password == "" && (p.Password == "right" && p.User == user || p.Password == "" && user == users[0])
-		first := !owners[user]
-		owners[user] = true
-		return first && known && !p.Unknown && p.API != "down"
+		user = cmp.Or(user, given)
+		known := password == "right" || password == "" && user == given && (p.Password == "right" || p.Password == "" && user == users[0])
+		_, taken := owners[user]
+		owners[user] = name
+		return !taken && known && !p.Unknown && p.API != "down"
 	}
 	for _, s := range l.config.Sessions {
-		if !alone(s.Provider, s.User, s.Password) || s.User == "" && s.Password == "right" && l.config.Providers[s.Provider].User != "" {
+		if !alone(s.Name, s.Provider, s.User, s.Password) {
 			return false
 		}
 	}
 	for _, e := range l.config.Ephemerals {
-		if !alone(e.Provider, e.User, e.Password) || e.User == "" && e.Password == "right" && l.config.Providers[e.Provider].User != "" {
+		if !alone(e.Name, e.Provider, e.User, e.Password) {
+			return false
+		}
+	}
+	for _, o := range before.objects() { // what is no longer in the configuration
+		if owner, taken := owners[o.values.text("user")]; taken && owner != o.name {
 			return false
 		}
 	}

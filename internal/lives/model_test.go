@@ -97,6 +97,7 @@ type record struct {
 	forgotten map[string]bool
 	answered  map[string]bool // tokens whose answer was sent before Terraform died
 	revoked   []outcome       // by the action
+	saidAlive []tokenIn       // dead tokens of which a process was told that they are alive
 	saidDead  map[string]bool // tokens that Flame itself, as far as anybody can tell, has falsely called dead
 	actions   map[string]int  // changes that were planned, by action
 	ok        bool            // the command succeeded
@@ -346,6 +347,7 @@ func (l *life) step(index int, run Run) *record {
 	if l.signal != nil {
 		l.signal.Stop()
 	}
+	time.Sleep(time.Second) // requests that nobody waits for any more arrive, too
 	synctest.Wait()
 	l.mu.Lock()
 	l.counting = false
@@ -462,7 +464,10 @@ func (l *life) learn() (lost int) {
 			if r.Status/100 == 2 {
 				accepted[a.processOf(r)] = true
 			}
-			if r.Status/100 == 2 && !r.Faulted {
+			if t := a.issued[r.Token]; r.Op == flametest.OpCheck && fault != "" && (r.Status/100 == 2 || r.Status == 403) && t != nil && t.endedIn >= 0 {
+				l.record.saidAlive = append(l.record.saidAlive, tokenIn{a.processOf(r), r.Token})
+			}
+			if r.Status/100 == 2 && fault == "" {
 				seen[tokenIn{a.processOf(r), cmp.Or(r.Token, r.Opened)}] = true
 			}
 			isLost := r.Op == flametest.OpOpen && mayBeLost(fault, r.Status)
@@ -488,7 +493,7 @@ func (l *life) learn() (lost int) {
 func mayBeLost(fault string, status int) bool {
 	switch fault {
 	case "503 wait":
-		return false
+		return status == 0
 	case "cut", "cut done", "200 HTML", "200 nothing":
 		return true
 	}
