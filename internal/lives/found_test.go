@@ -122,6 +122,16 @@ var found = map[string]struct {
 			Op:     Apply, Refresh: "none", Import: []Import{{"a", "ada", "moved"}},
 		}},
 	}},
+	"an ephemeral login, at last, that ends a managed session, superseding": {"lost in silence", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}}, Op: Apply},
+			{
+				Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}, Ephemerals: []Ephemeral{{Name: "x", After: "a"}}},
+				Op:     Apply, Faults: []Fault{{API: "one", Op: flametest.OpOpen, First: 1, Last: 1, What: "503 done"}},
+			},
+		},
+	}},
 	"an ephemeral session that is swept while it closes": {"dead in use", Script{
 		World: World{Kind: flametest.Sweeping},
 		Runs: []Run{

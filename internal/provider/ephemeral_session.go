@@ -172,6 +172,7 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	if model.RevokeOnClose.ValueBool() {
 		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, newEphemeralPrivate(held))...)
 	}
+	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), opened.Lost)
 	addEndedByEphemeral(&resp.Diagnostics, opened)
 	if resp.Diagnostics.HasError() {
 		// Terraform does not close an ephemeral resource whose Open failed.
@@ -181,7 +182,6 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	if model.RevokeOnClose.ValueBool() {
 		e.data.run.RevokeAtExit(held)
 	}
-	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), opened.Lost)
 	for _, held := range opened.Beside {
 		addMayEnd(&resp.Diagnostics, held.Token.SessionID())
 	}
