@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,6 +140,28 @@ var examples = map[string]example{
 			"TF_VAR_passwords": fmt.Sprintf(`{"ada@example.com": %q, "grace@example.com": %[1]q}`, flametest.Password),
 		},
 	},
+	"use-cases/revoke-with-another-resource": { // the end of the test finds the token revoked
+		needs: []capability{actionBlocks, destroyEvents},
+		setup: func(w *workspace) { w.setenv("TF_VAR_token", openElsewhere(w.t, w.fake, 1)[0]) },
+	},
+	"use-cases/open-while-applying": {
+		needs: []capability{ephemeralResources, applyingKnown}, opens: 1,
+		after: func(w *workspace) { saw(w.t, w.fake, 1, 1, 0) },
+	},
+	"use-cases/ephemeral-output": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: 2,
+		setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 0) },
+	},
+	"use-cases/many-sessions": {
+		opens: 3, setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) {
+			// A new user opens one session, whatever group that one is in.
+			w.setenv("TF_VAR_users", `["ada@example.com", "grace@example.com", "mary@example.com", "hedy@example.com"]`)
+			w.must("get")
+			w.apply().says(w.t, "1 added, 0 changed, 0 destroyed")
+		},
+	},
 	"use-cases/module": {opens: 1, setup: func(w *workspace) { w.must("get") }},
 	"use-cases/rotation": {
 		opens: 1,
@@ -161,6 +182,13 @@ var examples = map[string]example{
 			}
 		},
 	},
+	"use-cases/encrypted-state": {
+		needs: []capability{stateEncryption}, opens: 1,
+		apart: []string{"migration/encryption.tf", "consumer/main.tf", "recover.sh"},
+		env:   map[string]string{"TF_VAR_state_passphrase": "sixteen letters!"},
+		after: readEncrypted,
+	},
+	"use-cases/remote-state":      {opens: 1, apart: []string{"consumer/main.tf"}, after: readRemoteState},
 	"use-cases/move-from-restful": {needs: []capability{movesAcrossTypes}, setup: storeRestfulOperation},
 	"use-cases/move-by-import": {
 		needs: []capability{removedBlocks},
@@ -261,6 +289,16 @@ func exampleFiles(t *testing.T) map[string][]string {
 	return files
 }
 
+// readExample returns a file of an example.
+func readExample(t *testing.T, folder, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
 // newExample returns a workspace with an example, without the files that are applied
 // apart.
 func newExample(t *testing.T, folder string) *workspace {
@@ -273,14 +311,11 @@ func newExample(t *testing.T, folder string) *workspace {
 		if slices.Contains(ex.apart, name) {
 			continue
 		}
-		content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(content), "required_providers") && filepath.Dir(name) == "." {
+		content := readExample(t, folder, name)
+		if strings.Contains(content, "required_providers") && filepath.Dir(name) == "." {
 			w.write("main.tf", "") // the example has its own
 		}
-		w.write(name, string(content))
+		w.write(name, content)
 	}
 	for name, value := range ex.env {
 		w.setenv(name, value)
@@ -344,21 +379,9 @@ func TestExamplesOfImport(t *testing.T) {
 			w := newExample(t, folder)
 			token := openElsewhere(t, w.fake, 1)[0]
 			w.setenv("FLAME_TOKEN", token)
-			content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.write(name, string(content))
+			w.write(name, readExample(t, folder, name))
 			if name == "import.sh" {
-				// The script calls terraform, whatever the command is called here.
-				bin := t.TempDir()
-				if err := os.Symlink(w.command().Path, filepath.Join(bin, "terraform")); err != nil {
-					t.Fatal(err)
-				}
-				w.setenv("PATH", bin+":"+os.Getenv("PATH"))
-				cmd := exec.CommandContext(t.Context(), "sh", "-eu", name)
-				cmd.Dir, cmd.Env = w.terraform.Dir, w.terraform.Env
-				if out, err := cmd.CombinedOutput(); err != nil {
+				if out, err := w.script(name, "terraform"); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
 			}
