@@ -545,7 +545,7 @@ func TestGuideForgetting(t *testing.T) {
 			w.must("workspace", "select", "default")
 			w.must("workspace", "delete", "-force", "other")
 		}},
-		"block, removed": {needs: []capability{destroyFalse}, block: kept, alive: map[string]int{"OpenTofu": 1}[product(t)], forget: func(w *workspace) { w.write("main.tf", requireFlame); w.apply() }},
+		"removed block": {needs: []capability{destroyFalse}, block: kept, alive: map[string]int{"OpenTofu": 1}[product(t)], forget: func(w *workspace) { w.write("main.tf", requireFlame); w.apply() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			needs(t, test.needs...)
