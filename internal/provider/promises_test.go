@@ -145,6 +145,8 @@ var promises = []struct {
 		{"Logs have every request, with method, host, path, status, duration, attempt and IDs, and nothing is logged unless asked for.", "TestFaultMatrix TestServerLogs TestLoggingRequested flame.TestObserve"},
 		{"User-Agent names Terraform and the provider, and ends in TF_APPEND_USER_AGENT.", "TestProxyAndUserAgent"},
 		{"Each example works as it stands.", "TestExamples TestExamplesOfTests TestExamplesOfImport TestExamplesAreFormatted"},
+		{"The quick starts run as pasted, from top to bottom.", "TestQuickStart"},
+		{"The documentation names the versions that are tested.", "TestDocumentedMinimum TestDocumentedCapabilities"},
 		{"The binary, started by hand, says what it is.", "main.TestStartedByHand"},
 	}},
 	{"anybody's own account, with make test-live", []promise{

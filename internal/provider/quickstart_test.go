@@ -3,7 +3,7 @@
 package provider
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -50,10 +50,10 @@ func TestQuickStart(t *testing.T) {
 }
 
 // runQuickStart runs the shell blocks of a page's quick start, and returns the output.
-func runQuickStart(t *testing.T, page string, env []string, stdin string) string {
+func runQuickStart(t *testing.T, name string, env []string, stdin string) string {
 	t.Helper()
 	home := t.TempDir()
-	script := "set -e\n" + strings.Join(quickStart(t, page), "\n")
+	script := "set -e\n" + strings.Join(quickStart(t, name), "\n")
 	script = strings.ReplaceAll(script, quickStartPort, freePort(t))
 	file := filepath.Join(home, "quick-start.sh")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
@@ -63,8 +63,12 @@ func runQuickStart(t *testing.T, page string, env []string, stdin string) string
 	cmd.Dir = home
 	cmd.Env = append(quickStartEnvironment(t, home), env...)
 	cmd.Stdin = strings.NewReader(stdin)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	// A file, because Wait would wait for the fake API to close a pipe.
+	out, err := os.Create(filepath.Join(home, "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = out, out
 	// If the script fails, the fake API that it started is killed with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -72,29 +76,27 @@ func runQuickStart(t *testing.T, page string, env []string, stdin string) string
 	}
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%s: %v\n%s", page, err, out.String())
+	err = cmd.Wait()
+	text, readErr := os.ReadFile(out.Name())
+	if err := errors.Join(err, readErr, out.Close()); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, text)
 	}
-	return out.String()
+	return string(text)
 }
 
 // quickStart returns the shell blocks below the heading "Quick start" of a page.
-func quickStart(t *testing.T, page string) (blocks []string) {
+func quickStart(t *testing.T, name string) (blocks []string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("../..", page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, found := strings.Cut(string(content), "\n## Quick start\n")
+	_, section, found := strings.Cut(document(t, name), "\n## Quick start\n")
 	if !found {
-		t.Fatalf("%s has no quick start", page)
+		t.Fatalf("%s has no quick start", name)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	for _, match := range regexp.MustCompile("(?ms)^```shell\n(.*?)^```$").FindAllStringSubmatch(section, -1) {
 		blocks = append(blocks, match[1])
 	}
 	if len(blocks) == 0 {
-		t.Fatalf("the quick start of %s has no shell block", page)
+		t.Fatalf("the quick start of %s has no shell block", name)
 	}
 	return blocks
 }

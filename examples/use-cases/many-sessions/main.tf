@@ -18,6 +18,8 @@ module "sessions" {
   source   = "./sessions"
   for_each = { for user in var.users : substr(sha256(user), 0, 1) => user... }
   users    = each.value
+
+  rotate_after = "${720 + parseint(each.key, 16)}h" # so that not all are due at once
 }
 
 output "tokens" {

@@ -10,9 +10,14 @@ variable "users" {
   type = set(string)
 }
 
+variable "rotate_after" {
+  type = string
+}
+
 resource "flame_session" "this" {
-  for_each = var.users
-  user     = each.key
+  for_each     = var.users
+  user         = each.key
+  rotate_after = var.rotate_after
 }
 
 output "tokens" {
