@@ -13,9 +13,16 @@ help: ## this list
 
 ## Try it
 
-.PHONY: provider demo probe
+.PHONY: provider install demo probe
 provider: ## build the provider into .bin/
 	go build -o '$(bin)/terraform-provider-flame' .
+
+# Both commands look into this folder before they ask a registry.
+install: provider ## install the provider where `terraform init` and `tofu init` find it
+	@for registry in registry.terraform.io registry.opentofu.org; do \
+		folder="$$HOME/.terraform.d/plugins/$$registry/flameanalytics/flame/0.0.1/$$(go env GOOS)_$$(go env GOARCH)"; \
+		mkdir -p "$$folder" && cp -f '$(bin)/terraform-provider-flame' "$$folder/terraform-provider-flame_v0.0.1" && echo "Installed into $$folder" || exit 1; \
+	done
 
 demo: provider $(terraform) ## apply, plan and destroy a session with real Terraform, and show what the API saw
 	@go run ./internal/cmd/demo -terraform '$(terraform)' -provider '$(bin)/terraform-provider-flame' -example examples/demo
@@ -28,12 +35,13 @@ probe: ## ask a real Flame API what nobody could tell; see CONTRIBUTING.md
 # In these tests nothing is concurrent, and -race takes four times as long.
 unraced := TestFaultMatrix|TestLeakScan
 
-.PHONY: test test-unit test-opentofu test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint fmt
+.PHONY: test test-unit test-opentofu test-live test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint english fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
 	go test -race . ./internal/flame/... ./internal/session/... ./internal/cmd/...
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' go test -timeout 20m ./internal/live
 
 test-unit: ## the tests that need no Terraform, in seconds
 	TF_ACC= go test ./...
@@ -43,6 +51,11 @@ test-unit: ## the tests that need no Terraform, in seconds
 test-opentofu: $(tofu) ## the acceptance tests with OpenTofu
 	TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(tofu)' TF_ACC_PROVIDER_HOST=registry.opentofu.org TF_ACC_PROVIDER_NAMESPACE=hashicorp \
 		go test -race -timeout 20m -skip '$(unraced)' ./internal/terraformtest ./internal/provider
+
+# Not go test: it takes the terminal away, on which the suite asks whether to begin.
+test-live: $(terraform) ## the provider with your own Flame account; see CONTRIBUTING.md
+	@go test -c -o '$(bin)/test/live.test' ./internal/live
+	@cd internal/live && TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' '$(bin)/test/live.test' -test.v -live $(LIVE_FLAGS)
 
 test-faults: ## every operation under every fault, as a table
 	FLAME_FAULT_TABLE=1 go test -v -count=1 -run TestFaultMatrix ./internal/provider
@@ -66,7 +79,7 @@ has-servers := ($(servers-path); for s in nginx squid puma; do command -v $$s ||
 test-servers: $(terraform) ## the tests with real nginx, squid and Rails
 	@$(has-servers) || { echo 'This needs nginx, squid, and Rails on puma: on Debian, $(servers). make install-servers installs them, as root.'; exit 1; }
 	$(servers-path) FLAME_SERVERS=1 TF_ACC=1 TF_ACC_TERRAFORM_PATH='$(terraform)' \
-		go test -race -count=1 -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider
+		go test -race -count=1 -timeout 20m -run 'Nginx|Squid|Rails' ./internal/servertest ./internal/flame ./internal/provider ./internal/live
 
 install-servers: ## install what test-servers needs, with apt-get, unless it is there
 	@$(has-servers) || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(servers); } \
@@ -80,6 +93,13 @@ lint: $(bin)/golangci-lint $(terraform) ## linter, formatting, go.mod
 	'$(bin)/golangci-lint' run ./...
 	go mod tidy -diff
 	'$(terraform)' fmt -check -recursive -diff examples
+
+# Every line of bad.md is a sentence that the check must find, so that it cannot pass by
+# finding nothing.
+vale := '$(bin)/vale' --no-global --config tools/vale/vale.ini --output line --sort
+english: $(bin)/vale ## what a machine can see of unclear English, in the documentation and in messages
+	@test "$$($(vale) --no-exit tools/vale/bad.md | cut -d: -f2 | sort -u | wc -l)" -eq "$$(wc -l <tools/vale/bad.md)" || { echo 'The check misses sentences of tools/vale/bad.md.'; exit 1; }
+	$(vale) *.md docs main.go $$(find internal/provider internal/session internal/flame -name '*.go' ! -name '*_test.go' ! -path '*test*/*')
 
 fmt: $(bin)/golangci-lint $(terraform) ## format Go and Terraform files
 	'$(bin)/golangci-lint' fmt ./...
@@ -110,7 +130,7 @@ docs-rendered: provider $(bin)/terraform $(bin)/tfplugindocs
 .PHONY: bench release-check
 bench: $(terraform) ## how long many sessions take, as a table and a chart; ten minutes, on a quiet machine
 	@go build -trimpath -ldflags '-s -w' -o .bin/bench/terraform-provider-flame .
-	@go run ./internal/cmd/bench -terraform '$(terraform)' -provider '$(bin)/bench/terraform-provider-flame' -json .bin/bench/rows.json
+	@go run ./internal/cmd/bench -terraform '$(terraform)' -provider '$(bin)/bench/terraform-provider-flame' -remote -json .bin/bench/rows.json
 	@go -C tools/chart run . <.bin/bench/rows.json >.bin/bench/chart.svg
 	@echo 'The chart is in .bin/bench/chart.svg.'
 
@@ -125,12 +145,13 @@ package-golangci-lint   := github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 package-tfplugindocs    := github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs
 package-goreleaser      := github.com/goreleaser/goreleaser/v2
 package-cyclonedx-gomod := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+package-vale            := github.com/vale-cli/vale/v3/cmd/vale
 # Otherwise they call themselves -dev.
 ldflags-terraform       := -X github.com/hashicorp/terraform/version.dev=no
 ldflags-tofu            := -X github.com/opentofu/opentofu/version.dev=no
 
 $(bin)/tofu: tools/opentofu/go.mod tools/opentofu/go.sum
-$(foreach tool,terraform golangci-lint tfplugindocs goreleaser cyclonedx-gomod,\
+$(foreach tool,terraform golangci-lint tfplugindocs goreleaser cyclonedx-gomod vale,\
 	$(eval $(bin)/$(tool): tools/$(tool)/go.mod tools/$(tool)/go.sum))
 $(bin)/%:
 	@echo 'Building $* from its Go module; this takes a while, once.'

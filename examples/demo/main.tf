@@ -7,7 +7,7 @@ terraform {
 }
 
 # Endpoint, user and password come from FLAME_ENDPOINT, FLAME_USER and
-# FLAME_PASSWORD, so that none of them stands in a file.
+# FLAME_PASSWORD, so that none of them is in a file.
 provider "flame" {}
 
 resource "flame_session" "reports" {
@@ -15,8 +15,8 @@ resource "flame_session" "reports" {
 }
 
 # Stands for whatever needs the token: another provider's resource, a secret
-# store, a deployment. It is made anew whenever the session is. (Its argument
-# input would not do: terraform_data copies it to output, which is not masked.)
+# store, a deployment. It is replaced whenever the session is. (Do not use the
+# argument input: terraform_data copies it to output, which is not masked.)
 resource "terraform_data" "report_job" {
   triggers_replace = {
     session       = flame_session.reports.id
@@ -25,17 +25,17 @@ resource "terraform_data" "report_job" {
 }
 
 output "session" {
-  description = "Tells sessions apart and reveals nothing of the token."
+  description = "Tells sessions apart, and reveals nothing about the token."
   value       = flame_session.reports.id
 }
 
 output "auth_token" {
-  description = "The token itself, masked wherever Terraform prints it."
+  description = "The token itself. Terraform masks it."
   value       = flame_session.reports.auth_token
   sensitive   = true
 }
 
 output "rotate_at" {
-  description = "The first plan after this moment opens a new session and revokes this one."
+  description = "The first plan after this time replaces the session."
   value       = flame_session.reports.rotate_at
 }

@@ -1,13 +1,5 @@
-terraform {
-  required_providers {
-    flame = {
-      source = "flameanalytics/flame"
-    }
-  }
-}
-
-# The login and password come from FLAME_USER and FLAME_PASSWORD, so that
-# neither stands in a file. What is set here are the limits of the account.
+# The login and password come from FLAME_USER and FLAME_PASSWORD, so that neither is
+# in a file. The settings below fit an account that allows few requests.
 provider "flame" {
   requests_per_second = 5
   max_retries         = 3

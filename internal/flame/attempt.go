@@ -75,7 +75,7 @@ func (c *Client) sendOnce(ctx context.Context, call *call) (_ *answer, _ *Error,
 	if err != nil {
 		return nil, wire.failure(ctx, err), false
 	}
-	response, err := c.transport.RoundTrip(request)
+	response, err := c.sender.RoundTrip(request)
 	if err != nil {
 		stale := wire.reused && wire.unwritten() && reqCtx.Err() == nil
 		return nil, wire.failure(ctx, err), stale

@@ -45,6 +45,8 @@ type Config struct {
 	Observe func(context.Context, Attempt)
 	// DialContext makes connections; nil means that of a [net.Dialer].
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Watch returns what sends the requests over a transport; nil means the transport itself.
+	Watch func(http.RoundTripper) http.RoundTripper
 }
 
 // Credentials are what a session is opened with.
@@ -59,6 +61,7 @@ type Credentials struct {
 type Client struct {
 	config    Config
 	transport *http.Transport
+	sender    http.RoundTripper // transport, or what watches it
 	proxies   proxies
 	ceiling   *rate.Limiter // Config.RequestsPerSecond, for all origins; nil: none
 	origins   sync.Map      // of string, such as https://flame.example → *origin
@@ -93,6 +96,10 @@ func New(config Config) *Client {
 	c := &Client{config: config, proxies: proxiesFromEnvironment(), dialContext: config.DialContext}
 	c.transport = newTransport(config, c.dial)
 	c.transport.Proxy = c.proxyFor
+	c.sender = c.transport
+	if config.Watch != nil {
+		c.sender = config.Watch(c.transport)
+	}
 	if config.RequestsPerSecond > 0 {
 		c.ceiling = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
 	}

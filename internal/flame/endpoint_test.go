@@ -124,3 +124,16 @@ func TestEndpointPlaintext(t *testing.T) {
 		t.Error("the zero endpoint is plaintext")
 	}
 }
+
+// Messages and logs show host and path one after the other.
+func TestOperationURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://h.example":           "/sessions",
+		"https://h.example/v1":        "/v1/sessions",
+		"https://h.example/a%2Fb%20c": "/a/b c/sessions",
+	} {
+		if got := flame.OpOpen.URL(parse(t, in)).Path; got != want {
+			t.Errorf("%s: the path is %q, want %q", in, got, want)
+		}
+	}
+}

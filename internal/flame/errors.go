@@ -24,10 +24,10 @@ var (
 	ErrTLS = errors.New("no trusted TLS connection could be made")
 	// ErrLost: the request was sent, and the connection broke before the whole
 	// response had arrived.
-	ErrLost = errors.New("the connection was lost before the whole answer had arrived")
+	ErrLost = errors.New("the connection was lost before the complete answer arrived")
 	// ErrTimeout: the request was sent, and the whole response did not arrive in
 	// time.
-	ErrTimeout = errors.New("no whole answer arrived in time")
+	ErrTimeout = errors.New("no complete answer arrived in time")
 	// ErrInterrupted: the caller's context was cancelled before the request was
 	// sent, or while waiting for a response that may be dropped. Such an error is
 	// also context.Canceled. An error of an earlier attempt is too, if the context
@@ -43,7 +43,7 @@ var (
 	ErrProxy = errors.New("the proxy refused")
 	// ErrProxyVariable: the environment names a proxy for the endpoint, but not in a
 	// way that can be used, so nothing was sent.
-	ErrProxyVariable = errors.New("the proxy that the environment names cannot be used")
+	ErrProxyVariable = errors.New("the proxy in the environment cannot be used")
 	// ErrForeign: a 401 or 403 that is not Flame's own, but that of a gateway in front
 	// of it. It proves nothing about the token or the credentials.
 	ErrForeign = errors.New("something other than Flame answered")

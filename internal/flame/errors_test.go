@@ -108,7 +108,7 @@ func TestErrorText(t *testing.T) {
 	}{
 		{Error{Op: OpOpen, Host: "h:1", Path: "/v1/sessions", Reason: ErrUnauthorized, Status: 401}, "POST h:1/v1/sessions: not authorized: 401 (wrong credentials or no session)"},
 		{Error{Op: OpCheck, Host: "h", Path: "/organizations", Reason: ErrUnreachable, Detail: "connection refused"}, "GET h/organizations: no connection could be made: connection refused"},
-		{Error{Op: OpRevoke, Host: "h", Path: "/sessions", Reason: ErrTimeout}, "DELETE h/sessions: no whole answer arrived in time"},
+		{Error{Op: OpRevoke, Host: "h", Path: "/sessions", Reason: ErrTimeout}, "DELETE h/sessions: no complete answer arrived in time"},
 	} {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

@@ -30,7 +30,11 @@ func (o Operation) Method() string { return operations[o].method }
 
 // URL returns the URL of the operation at an endpoint, which must not be zero.
 func (o Operation) URL(endpoint Endpoint) *url.URL {
-	u := endpoint.url().JoinPath(operations[o].path)
+	u := endpoint.url()
+	if u.Path == "" {
+		u.Path = "/" // otherwise the path does not begin with a slash, which messages and logs show
+	}
+	u = u.JoinPath(operations[o].path)
 	u.RawQuery = operations[o].query
 	return u
 }

@@ -192,7 +192,7 @@ func reachReason(err error, handshakeFailed bool) (detail string, reason error) 
 	case handshakeFailed:
 		return "the TLS handshake with the proxy failed; TLS 1.2 or later is needed", ErrTLS
 	}
-	return "the proxy named by the environment could not be reached", ErrUnreachable
+	return "the proxy could not be reached", ErrUnreachable
 }
 
 // socksReason returns why a SOCKS proxy made no connection. net/http tells that in

@@ -454,7 +454,7 @@ func (r *record) sent(t *token, op flametest.Operation) (n int) {
 	return n
 }
 
-var lossTexts = regexp.MustCompile(`Flame may have opened (?:a session whose token|(\d+) sessions whose tokens) never arrived|only after (?:an earlier attempt whose answer|(\d+) earlier attempts whose answers) never arrived`)
+var lossTexts = regexp.MustCompile(`Flame may have opened (?:a session, but its token|(\d+) sessions, but their tokens) never arrived|but (?:an answer to an earlier attempt|(\d+) answers to earlier attempts) never arrived`)
 
 // losses counts the lost sessions that the user was told of.
 func (r *record) losses(droppedToo bool) (n int) {

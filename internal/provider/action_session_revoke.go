@@ -37,12 +37,12 @@ func (a *sessionRevokeAction) Metadata(_ context.Context, req action.MetadataReq
 
 func (a *sessionRevokeAction) Schema(_ context.Context, _ action.SchemaRequest, resp *action.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that was handed over and is no longer needed. A token that is dead already is a success.",
+		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that you no longer need. If the token is already dead, the action succeeds.",
 		Attributes: map[string]schema.Attribute{
 			"auth_token": schema.StringAttribute{
 				Required:            true,
 				Validators:          []validator.String{stringvalidator.LengthAtLeast(1)},
-				MarkdownDescription: "The token to revoke, at the provider's endpoint. Pass it by a variable that is `sensitive`, so that Terraform masks it. A plan file holds it, but it is dead after the apply.",
+				MarkdownDescription: "The token to revoke, at the provider's endpoint. Pass it in a variable that is `sensitive`, so that Terraform masks it. A saved plan holds it in clear text, but it is dead after the apply.",
 			},
 		},
 	}
@@ -61,7 +61,7 @@ func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeReque
 	token := flame.NewToken(config.ValueString())
 	if err := token.Validate(); err != nil {
 		resp.Diagnostics.AddError("auth_token is not a valid token",
-			fmt.Sprintf("auth_token cannot be a token: %s. Nothing was sent. Give the token alone, without the words Token token= before it.", err))
+			fmt.Sprintf("auth_token cannot be a token: %s. Nothing was sent. Give the token alone, without Token token= before it.", err))
 		return
 	}
 	progress := func(format string, args ...any) {

@@ -29,6 +29,7 @@ const (
 	destroyFalse       capability = "destroy = false in a lifecycle block"
 	minimalRefresh     capability = "-minimal-refresh"
 	applyingKnown      capability = "terraform.applying with unknown results"
+	stateEncryption    capability = "encryption of states with a variable"
 )
 
 // since has the minor version (of version 1) that brought a capability. Without
@@ -45,6 +46,7 @@ var since = map[capability]map[string]int{
 	destroyFalse:       {"Terraform": 16, "OpenTofu": 12},
 	minimalRefresh:     {"Terraform": 17},
 	applyingKnown:      {"Terraform": 10},
+	stateEncryption:    {"OpenTofu": 8},
 }
 
 // needs skips the test if the command lacks one of the capabilities.

@@ -18,30 +18,29 @@ import (
 
 const (
 	// oneSessionPerUser is the way out on accounts that keep one token per user.
-	oneSessionPerUser = "Use one flame_session per user, and hand its token to everything that needs it; or give each session a user of its own."
+	oneSessionPerUser = "Use one flame_session per user and share its token, or give each session its own user."
 	// superseding, shared and sweeping are the kinds, in the user's words.
 	superseding = "On some accounts, " + loginEnds + "."
 	shared      = "Flame gives all sessions of this user the same token while it is alive."
 	loginEnds   = "a login ends the user's earlier token"
-	lostSession = "a session whose token never arrived"
+	lostSession = "a session with an unknown token"
 	sweeping    = "On this account, a revocation ends all tokens of the user."
 )
 
 // addShared warns that two sessions hold the same token.
 func addShared(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("Two sessions share one Flame token: session "+id,
-		"Session "+id+" appears more than once: Flame gave the same token to several sessions of one user. "+
-			"Revoking it for one ends it for all. Use one flame_session per user, and hand its token to everything that needs it.")
+		"Flame gave the token of session "+id+" to several sessions of one user. Revoking it for one ends it for all. "+oneSessionPerUser)
 }
 
 // addNotRevoked warns that a token is not revoked, because another session holds it. If
 // the session was replaced, it was not rotated either.
 func addNotRevoked(diags *diag.Diagnostics, id string, replaced bool) {
-	detail := "Flame gave the token of session " + id + " to another session too, which would break if it were revoked now. " +
-		"The token is revoked with the last session that holds it."
+	detail := "Flame gave the token of session " + id + " to another session too, and revoking it now would break that one. " +
+		"The provider revokes the token with the last session that holds it."
 	if replaced {
 		detail += "\n\nIf the new session got the same token, nothing was rotated. " + shared +
-			" To rotate it, let Terraform revoke it first: remove create_before_destroy, and replace all sessions that hold the token in one apply."
+			" To rotate it, revoke it first: remove create_before_destroy, and replace all sessions that hold the token in one apply."
 	}
 	diags.AddWarning("The Flame token is not revoked, because another session holds it: session "+id, detail)
 }
@@ -51,7 +50,7 @@ func addNotRevoked(diags *diag.Diagnostics, id string, replaced bool) {
 func addSharedWithKept(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("An apply may revoke the token of a session that it keeps: Flame session "+id,
 		fmt.Sprintf("An ephemeral session holds the same token as session %s. %s The plan has not revoked it. "+
-			"But during apply, Terraform does not show the provider the sessions that it keeps, so closing the ephemeral session ends both. "+
+			"During apply, Terraform does not show the provider the sessions it keeps, so closing the ephemeral session ends both. "+
 			"Use the token of the managed session instead, or set revoke_on_close = false in the ephemeral one.", id, shared))
 }
 
@@ -83,15 +82,15 @@ func addEndedByRevocation(diags *diag.Diagnostics, id string, casualties session
 // addSwept warns that a session has ended, because another one was revoked.
 func addSwept(diags *diag.Diagnostics, id, other string) {
 	diags.AddWarning("A revocation has ended another Flame session: session "+id,
-		fmt.Sprintf("Session %s was alive until %s of the same user was revoked, and is dead now. %s Whatever uses the token of session %s gets 401. "+
-			"Apply again to open a new one. %s", id, other, sweeping, id, oneSessionPerUser))
+		fmt.Sprintf("Session %s was alive until %s of the same user was revoked, and is dead now. %s Everything that uses the token of session %s gets 401. "+
+			"Apply again to open a new session. %s", id, other, sweeping, id, oneSessionPerUser))
 }
 
 // addSpared reports that a token is not revoked, because that would end other sessions.
 func addSpared(diags *diag.Diagnostics, id string, others []session.Held, severity diag.Severity) {
 	summary := "The Flame token is not revoked, because that would end another session: session " + id
 	detail := fmt.Sprintf("%s Revoking session %s would end session %s too, which is alive, so nothing was sent. "+
-		"The token of session %s stays alive until another session of the user is revoked. To end it now, and the others with it, end the user's sessions at Flame. %s",
+		"The token of session %s stays alive until another session of the user is revoked. To end all of them now, run the action flame_session_revoke alone, with -invoke. %s",
 		sweeping, id, sessionIDs(others), id, oneSessionPerUser)
 	if severity == diag.SeverityError {
 		diags.AddError(summary, detail)
@@ -107,7 +106,7 @@ func addEndedByLogin(diags *diag.Diagnostics, opened string, casualties session.
 		other := ended.Token.SessionID()
 		diags.AddWarning("A login has ended another Flame session: session "+other,
 			fmt.Sprintf("Session %s was alive until %s was opened for the same user, and is dead now: on this account, a login ends the user's earlier token. "+
-				"Whatever uses the token of session %s gets 401. %s", other, opened, other, oneSessionPerUser))
+				"Everything that uses the token of session %s gets 401. %s", other, opened, other, oneSessionPerUser))
 	}
 	addDoubted(diags, opened+" was opened", loginEnds, casualties.Doubted)
 }
@@ -117,7 +116,7 @@ func addDoubted(diags *diag.Diagnostics, event, kind string, doubted []session.H
 	for _, doubted := range doubted {
 		other := doubted.Token.SessionID()
 		diags.AddWarning("Another Flame session may have ended: session "+other,
-			fmt.Sprintf("Session %s was alive until %s for the same user. On some accounts, %s. The check of whether this one does failed, so it is not known whether session %s is still alive. "+
+			fmt.Sprintf("Session %s was alive until %s for the same user. On some accounts, %s. The provider could not check whether this account does so, and session %s may be dead. "+
 				"Plan again with a refresh to find out. %s", other, event, kind, other, oneSessionPerUser))
 	}
 }
@@ -133,7 +132,7 @@ func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
 		other := ended.Token.SessionID()
 		diags.AddError("An ephemeral login has ended a managed Flame session: session "+other,
 			fmt.Sprintf("Session %s was alive until an ephemeral session of the same user was opened, and is dead now: on this account, a login ends the user's earlier token. "+
-				"Every plan would end it again, so the ephemeral session was revoked.\n\nUse the token of the managed session instead, or give the ephemeral one a user of its own. Then apply, to open a new session in place of %s.", other, other))
+				"Every plan would end it again, so the ephemeral session was revoked.\n\nUse the token of the managed session instead, or give the ephemeral one its own user. Then apply to open a new session for %s.", other, other))
 	}
 }
 
@@ -141,25 +140,25 @@ func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
 func addMayEnd(diags *diag.Diagnostics, ids ...string) {
 	for _, id := range ids {
 		diags.AddWarning("Opening another session of the user may end this one: Flame session "+id,
-			fmt.Sprintf("The plan keeps session %s, and another one of the same user is opened beside it. %s On others, a revocation ends all tokens of the user. "+
-				"The provider has not seen yet what this account does. If it does either, whatever uses the token of session %s gets 401. %s", id, superseding, id, oneSessionPerUser))
+			fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s On others, a revocation ends all tokens of the user. "+
+				"The provider has not yet seen which kind this account is. On either, everything that uses the token of session %s gets 401. %s", id, superseding, id, oneSessionPerUser))
 	}
 }
 
 // addWillEnd warns in a plan that the token of a session is revoked for another one.
 func addWillEnd(diags *diag.Diagnostics, id string) {
 	diags.AddWarning("The plan revokes the token of a session that it keeps: Flame session "+id,
-		fmt.Sprintf("Another session has the same token as session %s. This plan ends that one, and the revocation ends both. %s "+
-			"Make the plan with a refresh, or replace all sessions that hold the token in one apply. %s", id, shared, oneSessionPerUser))
+		fmt.Sprintf("Another session has the same token as session %s. This plan revokes that one, which ends both. %s "+
+			"Plan with a refresh, or replace all sessions that hold the token in one apply. %s", id, shared, oneSessionPerUser))
 }
 
 // addEndedElsewhere warns that a refresh found a token dead. others are the sessions of the
 // same account that are alive or were opened in this run.
 func addEndedElsewhere(diags *diag.Diagnostics, id string, others []session.Held) {
-	detail := fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked behind Terraform's back, or has expired. The next apply opens a new session in its place.", id)
+	detail := fmt.Sprintf("Flame answered 401 to the token of session %s, so it was revoked outside Terraform or has expired. The next apply opens a new session.", id)
 	if len(others) > 0 {
 		detail += fmt.Sprintf("\n\nSession %s of the same user is alive, or was opened in this run. %s So opening that one may have ended session %s. "+
-			"To tell: if the new session dies too as soon as another one of the user is opened, a login ends the earlier token; if it lives on, session %s was revoked elsewhere or had expired. %s",
+			"To tell which: open another session of the user. If the new session then dies too, a login ends the earlier token. If it stays alive, session %s was revoked elsewhere or had expired. %s",
 			sessionIDs(others), superseding, id, id, oneSessionPerUser)
 	}
 	diags.AddWarning("The Flame session has ended elsewhere: session "+id, detail)

@@ -52,33 +52,33 @@ func (e *sessionEphemeralResource) Metadata(_ context.Context, req ephemeral.Met
 func (e *sessionEphemeralResource) Schema(_ context.Context, _ ephemeral.SchemaRequest, resp *ephemeral.SchemaResponse) {
 	notEmpty := []validator.String{stringvalidator.LengthAtLeast(1)}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "A session of the Flame Analytics API for the time of one run: opened when its token is needed, revoked when it no longer is. Neither token nor password gets into a plan file or a state.",
+		MarkdownDescription: "A session of the Flame Analytics API for one run: opened when something needs its token, and revoked when nothing needs it any more. Neither token nor password gets into a plan file or a state.",
 		Attributes: map[string]schema.Attribute{
 			"user": schema.StringAttribute{
 				Optional:            true,
 				Computed:            true,
 				Validators:          notEmpty,
-				MarkdownDescription: "Login to open the session with; it may be ephemeral. Without it, the provider's `user` or the environment variable `FLAME_USER` is used.",
+				MarkdownDescription: "Login to open the session with. It may be ephemeral. The default is the provider's `user`, or else the environment variable `FLAME_USER`.",
 			},
 			"password": schema.StringAttribute{
 				Optional:            true,
 				Sensitive:           true,
 				Validators:          notEmpty,
-				MarkdownDescription: "Password to open the session with; it may be ephemeral. Without it, the provider's `password` or the environment variable `FLAME_PASSWORD` is used.",
+				MarkdownDescription: "Password to open the session with. It may be ephemeral. The default is the provider's `password`, or else the environment variable `FLAME_PASSWORD`.",
 			},
 			"revoke_on_close": schema.BoolAttribute{
 				Optional:            true,
 				Computed:            true,
-				MarkdownDescription: "Whether the token is revoked when the run no longer needs it; the default is `true`. Set it to `false` where Flame gives one token per user and something else holds that token; elsewhere each plan and each apply then leaves a token alive that nobody revokes.",
+				MarkdownDescription: "Whether to revoke the token when the run no longer needs it. The default is `true`. Set it to `false` only if Flame returns the same token for each login, and something else holds it. Otherwise each plan and each apply leaves a token alive that nobody revokes.",
 			},
 			"open": schema.BoolAttribute{
 				Optional:            true,
 				Computed:            true,
-				MarkdownDescription: "Whether to open the session; the default is `true`. With `open = terraform.applying`, a plan opens none: it sends no request, and the results are unknown. It is meant for `terraform.applying` alone: with a constant `false`, the results stay unknown during apply too, which Terraform reports as a bug of the provider. OpenTofu refuses unknown results.",
+				MarkdownDescription: "Whether to open the session. The default is `true`. With `open = terraform.applying`, a plan sends no request, and the attributes are unknown. Do not use a constant `false`: the attributes would stay unknown during apply too, which Terraform reports as a bug of the provider. OpenTofu refuses unknown attributes.",
 			},
 			"id": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The first 16 hex digits of the SHA-256 of the token. It tells sessions apart and reveals nothing of the token.",
+				MarkdownDescription: "The first 16 hex digits of the SHA-256 of the token. It tells sessions apart, and reveals nothing about the token.",
 			},
 			"auth_token": schema.StringAttribute{
 				Computed:            true,
@@ -87,19 +87,19 @@ func (e *sessionEphemeralResource) Schema(_ context.Context, _ ephemeral.SchemaR
 			},
 			"user_id": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's ID at Flame, an integer or a UUID; null where Flame gives none.",
+				MarkdownDescription: "The user's ID at Flame, an integer or a UUID. Null if Flame returns none.",
 			},
 			"email": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's e-mail address; null where Flame gives none.",
+				MarkdownDescription: "The user's e-mail address. Null if Flame returns none.",
 			},
 			"full_name": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's full name; null where Flame gives none.",
+				MarkdownDescription: "The user's full name. Null if Flame returns none.",
 			},
 			"endpoint": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The endpoint that issued the token, the provider's.",
+				MarkdownDescription: "The endpoint that issued the token: the provider's.",
 			},
 		},
 	}
@@ -208,10 +208,10 @@ func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held,
 	revocation, err := e.data.run.Close(maskSecrets(ctx, held.Token.Reveal()), held)
 	switch {
 	case errors.Is(err, session.ErrAccountBusy):
-		diags.AddWarning("Could not "+task, "Other sessions of the same user were being opened all the time that closing may take. Its token still works: "+orphanedSession)
+		diags.AddWarning("Could not "+task, "The provider never opens and revokes sessions of one user at the same time, and other sessions of this user were being opened until the time limit ended. The token still works. "+orphanedSession)
 	case err != nil:
 		summary, detail := failure(task, err)
-		diags.AddWarning(summary, fmt.Sprintf("%s\n\nIts token may still work: %s", detail, orphanedSession))
+		diags.AddWarning(summary, fmt.Sprintf("%s\n\nThe token may still work. %s", detail, orphanedSession))
 		addEndedByRevocation(diags, held.Token.SessionID(), revocation.Casualties)
 	case revocation.Kept:
 		addSharedWithKept(diags, held.Token.SessionID())

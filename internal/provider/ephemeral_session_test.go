@@ -272,7 +272,7 @@ func TestAccSessionEphemeral_basic(t *testing.T) {
 	acc.run(
 		resource.TestStep{
 			Config:      acc.configWith("max_retries = 0", block(`ephemeral "flame_session" "this"`, `password = "wrong"`)),
-			ExpectError: regexp.MustCompile(`(?s)Could not open an ephemeral Flame session.*with ephemeral.flame_session.this,.*answered\s+401.*Check user and\s+password`),
+			ExpectError: regexp.MustCompile(`(?s)Could not open an ephemeral Flame session.*with ephemeral.flame_session.this,.*answered\s+401.*Check the user and\s+password`),
 		},
 		resource.TestStep{
 			PreConfig:         acc.fake.Reset,
@@ -509,7 +509,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 	}{
 		"wrong password": {
 			arguments: map[string]tftypes.Value{"password": text("wrong-canary")}, posts: 1,
-			texts: []string{"ERROR: Could not open an ephemeral Flame session", "Flame answered 401", "Check user and password", "not sent again"},
+			texts: []string{"ERROR: Could not open an ephemeral Flame session", "Flame answered 401", "Check the user and password", "does not send refused credentials twice"},
 		},
 		"a final line break": {
 			arguments: map[string]tftypes.Value{"password": text("wrong-canary\n")}, posts: 1,
@@ -521,15 +521,15 @@ func TestEphemeralDiagnostics(t *testing.T) {
 		},
 		"a token that cannot be kept": {
 			op: opens, faults: []flametest.Fault{{Status: 200, Body: `{"auth_token": "with space"}`}}, posts: 1, deletes: 1,
-			texts: []string{"ERROR: ", "The token cannot be sent in a header as it is"},
+			texts: []string{"ERROR: ", "A header cannot carry this token"},
 		},
 		"an answer that never arrives": {
 			op: opens, faults: []flametest.Fault{{Drop: true, CarryOut: true}}, posts: 1, alive: 1,
-			texts: []string{"ERROR: ", "Flame may have opened a session whose token never arrived", "end the user's sessions there"},
+			texts: []string{"ERROR: ", "Flame may have opened a session, but its token never arrived", "ask Flame's support"},
 		},
 		"an answer that never arrives, at first": {
 			op: opens, faults: []flametest.Fault{{Drop: true, CarryOut: true}}, retries: 5, posts: 2, deletes: 1, alive: 1,
-			texts: []string{"WARNING: Flame may hold a session that nobody knows the token of", "only after an earlier attempt whose answer never arrived", "may have opened a session for each"},
+			texts: []string{"WARNING: Flame may hold an orphaned session: opened before session ", "but an answer to an earlier attempt never arrived", "may have opened a session each time"},
 		},
 		"revoked with 401": {op: revokes, faults: []flametest.Fault{{Status: 401, CarryOut: true}}, posts: 1, deletes: 1},
 		"revoked with 404": {op: revokes, faults: []flametest.Fault{{Status: 404, CarryOut: true}}, posts: 1, deletes: 1, checks: 1},
@@ -554,7 +554,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 				}
 				diags = append(diags, closed...)
 				if test.texts != nil {
-					test.texts = append(test.texts, "Session "+flame.NewToken(held.token).SessionID()+" was opened")
+					test.texts = append(test.texts, "Session "+flame.NewToken(held.token).SessionID()+" is open, but an answer")
 				}
 			}
 			if len(diags) != min(1, len(test.texts)) {
@@ -579,7 +579,7 @@ func TestEphemeralDiagnostics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantTexts(t, diagnosticsText(held.diags), []string{"No user for this Flame session", "or the environment variable FLAME_USER", "No password for this Flame session"})
+	wantTexts(t, diagnosticsText(held.diags), []string{"No user for this Flame session", "or set the environment variable FLAME_USER", "No password for this Flame session"})
 	saw(t, fake, 0, 0, 0)
 }
 
@@ -605,6 +605,7 @@ func newVault(w *workspace, secrets map[string]string) *vault {
 	server := httptest.NewServer(v.handler(w.fake))
 	w.t.Cleanup(server.Close)
 	w.setenv("VAULT_ADDR", server.URL)
+	w.setenv("STORE_ADDR", server.URL) // of the other stores
 	standIns(w, "hashicorp/vault")
 	return v
 }
@@ -646,7 +647,7 @@ func TestEphemeralCloseFails(t *testing.T) {
 	for _, args := range [][]string{{"plan", "-input=false", "-out=plan.bin"}, {"apply", "-input=false", "plan.bin"}} {
 		r := w.must(args...)
 		token := fake.Live()[0]
-		r.says(t, "Could not revoke the ephemeral Flame session "+flame.NewToken(token).SessionID(), "500 (server error)", "Its token may still work", "end the user's sessions there or change the password")
+		r.says(t, "Could not revoke the ephemeral Flame session "+flame.NewToken(token).SessionID(), "500 (server error)", "The token may still work", "ask Flame's support to end the user's sessions")
 		r.warned(t, 1)
 		r.doesNotSay(t, "the token", token)
 		saw(t, fake, 1, 2, 0) // once more at exit

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,7 +24,11 @@ func standIns(w *workspace, required ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.override(map[string]string{"flameanalytics/flame": provider, "hashicorp/http": binary, "hashicorp/vault": binary, "mastercard/restapi": binary})
+	binaries := map[string]string{"flameanalytics/flame": provider}
+	for _, source := range []string{"hashicorp/aws", "hashicorp/http", "hashicorp/kubernetes", "hashicorp/vault", "integrations/github", "mastercard/restapi"} {
+		binaries[source] = binary
+	}
+	w.override(binaries)
 	for _, source := range required {
 		if strings.Contains(w.read("main.tf"), source) {
 			continue
@@ -56,6 +59,7 @@ const anyNumber = -1
 var examples = map[string]example{
 	"demo":                    {opens: 1, env: map[string]string{"TF_DISABLE_PLUGIN_TLS": ""}}, // one as users run it, with TLS
 	"provider":                {},
+	"ci":                      {}, // TestGuideCI runs its steps
 	"resources/flame_session": {opens: 1, apart: []string{"import.sh", "import-by-string-id.tf"}},
 	"ephemeral-resources/flame_session": {
 		needs: []capability{ephemeralResources}, opens: 2,
@@ -91,7 +95,10 @@ var examples = map[string]example{
 			noneLive(w.t, w.fake)
 		},
 	},
-	"use-cases/secret-store": {
+	"use-cases/secret-store-aws":        inStore(1, writeOnlyArguments),
+	"use-cases/secret-store-github":     inStore(2),
+	"use-cases/secret-store-kubernetes": inStore(1, writeOnlyArguments),
+	"use-cases/secret-store-vault": {
 		needs: []capability{ephemeralResources, writeOnlyArguments}, opens: 1,
 		env: map[string]string{"FLAME_PASSWORD": ""},
 		setup: func(w *workspace) {
@@ -108,6 +115,15 @@ var examples = map[string]example{
 			}
 		},
 	},
+	"use-cases/script": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: 2,
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 1) },
+	},
+	"use-cases/two-sessions": {opens: 2},
+	"use-cases/alternating-slots": {
+		opens: 2, env: map[string]string{"TF_VAR_epoch": "7"},
+		after: threeEpochs,
+	},
 	"use-cases/check-block": {
 		opens: 1, noisy: true,
 		after: func(w *workspace) {
@@ -122,6 +138,28 @@ var examples = map[string]example{
 		env: map[string]string{
 			"FLAME_PASSWORD":   "",
 			"TF_VAR_passwords": fmt.Sprintf(`{"ada@example.com": %q, "grace@example.com": %[1]q}`, flametest.Password),
+		},
+	},
+	"use-cases/revoke-with-another-resource": { // the end of the test finds the token revoked
+		needs: []capability{actionBlocks, destroyEvents},
+		setup: func(w *workspace) { w.setenv("TF_VAR_token", openElsewhere(w.t, w.fake, 1)[0]) },
+	},
+	"use-cases/open-while-applying": {
+		needs: []capability{ephemeralResources, applyingKnown}, opens: 1,
+		after: func(w *workspace) { saw(w.t, w.fake, 1, 1, 0) },
+	},
+	"use-cases/ephemeral-output": {
+		needs: []capability{ephemeralResources, providerFunctions}, opens: 2,
+		setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) { saw(w.t, w.fake, 2, 2, 0) },
+	},
+	"use-cases/many-sessions": {
+		opens: 3, setup: func(w *workspace) { w.must("get") },
+		after: func(w *workspace) {
+			// A new user opens one session, whatever group that one is in.
+			w.setenv("TF_VAR_users", `["ada@example.com", "grace@example.com", "mary@example.com", "hedy@example.com"]`)
+			w.must("get")
+			w.apply().says(w.t, "1 added, 0 changed, 0 destroyed")
 		},
 	},
 	"use-cases/module": {opens: 1, setup: func(w *workspace) { w.must("get") }},
@@ -144,7 +182,43 @@ var examples = map[string]example{
 			}
 		},
 	},
+	"use-cases/encrypted-state": {
+		needs: []capability{stateEncryption}, opens: 1,
+		apart: []string{"migration/encryption.tf", "consumer/main.tf", "recover.sh"},
+		env:   map[string]string{"TF_VAR_state_passphrase": "sixteen letters!"},
+		after: readEncrypted,
+	},
+	"use-cases/remote-state":      {opens: 1, apart: []string{"consumer/main.tf"}, after: readRemoteState},
 	"use-cases/move-from-restful": {needs: []capability{movesAcrossTypes}, setup: storeRestfulOperation},
+	"use-cases/move-by-import": {
+		needs: []capability{removedBlocks},
+		setup: func(w *workspace) {
+			example := w.read("main.tf")
+			w.write("main.tf", "resource \"terraform_data\" \"login\" {\n  provisioner \"local-exec\" {\n    when    = destroy\n    command = \"touch destroyed\"\n  }\n}\n")
+			w.apply()
+			w.setenv("FLAME_TOKEN", openElsewhere(w.t, w.fake, 1)[0])
+			w.write("main.tf", example)
+		},
+		after: func(w *workspace) {
+			saw(w.t, w.fake, 0, 0, 2) // the import, and its refresh
+			if _, err := os.Stat(filepath.Join(w.terraform.Dir, "destroyed")); err == nil {
+				w.t.Error("the old resource was destroyed")
+			}
+		},
+	},
+	"use-cases/forget": {
+		needs: []capability{removedBlocks}, opens: 1, // that of the setup
+		setup: func(w *workspace) {
+			example := w.read("main.tf")
+			w.write("main.tf", requireFlame+oneReports)
+			w.apply()
+			w.write("main.tf", example)
+		},
+		after: func(w *workspace) {
+			saw(w.t, w.fake, 1, 0, w.fake.Count(flametest.OpCheck)) // OpenTofu refreshes what it forgets
+			w.fake.RevokeAll()
+		},
+	},
 	"use-cases/two-endpoints": {
 		opens: 1,
 		setup: func(w *workspace) {
@@ -156,6 +230,30 @@ var examples = map[string]example{
 			})
 		},
 	},
+}
+
+// inStore is an example that keeps the token in another provider's store, and in so many
+// places of the state. The store is sent each new token while it works.
+func inStore(inState int, required ...capability) example {
+	return example{
+		needs: required, opens: 1,
+		setup: func(w *workspace) {
+			store := newVault(w, map[string]string{})
+			w.t.Cleanup(func() {
+				got := slices.DeleteFunc(store.sawAlive(), func(alive bool) bool { return !alive })
+				if len(got) != 2 {
+					w.t.Errorf("the store was sent %d working tokens, want 2", len(got))
+				}
+			})
+		},
+		after: func(w *workspace) {
+			w.apply("-replace=flame_session.reports")
+			token := w.fake.Live()[0]
+			if got := strings.Count(w.read("terraform.tfstate"), token); got != inState {
+				w.t.Errorf("the state holds the token %d times, want %d", got, inState)
+			}
+		},
+	}
 }
 
 // storeRestfulOperation gives the workspace a state in which magodo/restful has
@@ -191,6 +289,16 @@ func exampleFiles(t *testing.T) map[string][]string {
 	return files
 }
 
+// readExample returns a file of an example.
+func readExample(t *testing.T, folder, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
 // newExample returns a workspace with an example, without the files that are applied
 // apart.
 func newExample(t *testing.T, folder string) *workspace {
@@ -203,14 +311,11 @@ func newExample(t *testing.T, folder string) *workspace {
 		if slices.Contains(ex.apart, name) {
 			continue
 		}
-		content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(content), "required_providers") && filepath.Dir(name) == "." {
+		content := readExample(t, folder, name)
+		if strings.Contains(content, "required_providers") && filepath.Dir(name) == "." {
 			w.write("main.tf", "") // the example has its own
 		}
-		w.write(name, string(content))
+		w.write(name, content)
 	}
 	for name, value := range ex.env {
 		w.setenv(name, value)
@@ -274,21 +379,9 @@ func TestExamplesOfImport(t *testing.T) {
 			w := newExample(t, folder)
 			token := openElsewhere(t, w.fake, 1)[0]
 			w.setenv("FLAME_TOKEN", token)
-			content, err := os.ReadFile(filepath.Join(examplesDir, folder, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.write(name, string(content))
+			w.write(name, readExample(t, folder, name))
 			if name == "import.sh" {
-				// The script calls terraform, whatever the command is called here.
-				bin := t.TempDir()
-				if err := os.Symlink(w.command().Path, filepath.Join(bin, "terraform")); err != nil {
-					t.Fatal(err)
-				}
-				w.setenv("PATH", bin+":"+os.Getenv("PATH"))
-				cmd := exec.CommandContext(t.Context(), "sh", "-eu", name)
-				cmd.Dir, cmd.Env = w.terraform.Dir, w.terraform.Env
-				if out, err := cmd.CombinedOutput(); err != nil {
+				if out, err := w.script(name, "terraform"); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
 			}

@@ -374,9 +374,9 @@ func (c *faultCell) checkOutcome(got faultResult, before string) {
 var (
 	faultTitles = regexp.MustCompile(`^(Could not (open a Flame session|open an ephemeral Flame session|revoke the (ephemeral )?Flame session [0-9a-f]{16})` +
 		`|The Flame session (could not be verified|has ended elsewhere): session [0-9a-f]{16}` +
-		`|The token to import (could not be verified|does not work)|Flame may hold a session that nobody knows the token of, besides session [0-9a-f]{16})$`)
+		`|The token to import (could not be verified|does not work)|Flame may hold an orphaned session: opened before session [0-9a-f]{16})$`)
 	// Every text says what to do.
-	faultAdvice = regexp.MustCompile(`(Run again|Check |Set the |set |Import a token|The next apply|end the user's sessions|Report this)`)
+	faultAdvice = regexp.MustCompile(`(Run again|Check |Ask |Set the |set |Import a token|The next apply|end the user's sessions|Report this)`)
 )
 
 const orphanText = "Flame may have opened "
@@ -398,7 +398,7 @@ func (c *faultCell) checkTexts(got faultResult) {
 	if lost := lostText(c.want); !strings.Contains(text, lost) {
 		c.errorf("%q is not in: %s", lost, text)
 	}
-	const revoked = "so it was revoked and nothing is stored"
+	const revoked = "so the provider revoked it and stored nothing"
 	if strings.Contains(text, revoked) != c.want.revoked {
 		c.errorf("%q is said: %v, want %v\n%s", revoked, !c.want.revoked, c.want.revoked, text)
 	}
@@ -416,7 +416,7 @@ func (c *faultCell) checkTexts(got faultResult) {
 		}
 	}
 	if c.want.paused {
-		says = append(says, "Flame asked for a pause of ", "which is longer than this operation's time limit allows")
+		says = append(says, "Flame asked the provider to wait ", "which is longer than this operation's time limit allows")
 	}
 	if c.fault.never != "" && strings.Contains(text, c.fault.never) {
 		c.errorf("%q is untrue: %s", c.fault.never, text)
@@ -434,11 +434,11 @@ func lostText(want faultWant) string {
 	case !want.orphan:
 		return ""
 	case want.outcome == "ok" && want.requests == 2:
-		return "an earlier attempt whose answer never arrived"
+		return "an answer to an earlier attempt never arrived"
 	case want.requests == 1:
-		return "a session whose token never arrived"
+		return "a session, but its token never arrived"
 	}
-	return fmt.Sprintf("%d sessions whose tokens never arrived", want.requests)
+	return fmt.Sprintf("%d sessions, but their tokens never arrived", want.requests)
 }
 
 // checkMembers finds no secret in what is held, but where it belongs.

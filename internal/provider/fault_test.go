@@ -126,11 +126,11 @@ func newFault(name string) fault {
 	f.Header = http.Header{"X-Request-Id": {requestName}, "X-Note": {headerCanary}}
 	switch name {
 	case "cut":
-		f.Cut, f.says = true, "before the whole answer had arrived"
+		f.Cut, f.says = true, "before the complete answer arrived"
 	case "dropped":
-		f.Drop, f.says = true, "before the whole answer had arrived"
+		f.Drop, f.says = true, "before the complete answer arrived"
 	case "no answer":
-		f.Hang, f.says = true, "no whole answer arrived in time"
+		f.Hang, f.says = true, "no complete answer arrived in time"
 	case "nobody listens":
 		f.unreachable, f.says = true, "no connection could be made (connection refused)"
 	case "own answer":
@@ -152,9 +152,9 @@ func newFault(name string) fault {
 // setAnswer sets what is sent instead of Flame's own answer.
 func (f *fault) setAnswer(name string) {
 	if code, ok := resetCodes[name]; ok {
-		f.Drop, f.ResetCode, f.encrypted, f.says = true, code, true, "before the whole answer had arrived"
+		f.Drop, f.ResetCode, f.encrypted, f.says = true, code, true, "before the complete answer arrived"
 		if code == http2.ErrCodeRefusedStream {
-			f.says, f.never = "at last", "no connection could be made" // there was one
+			f.says, f.never = "the last result", "no connection could be made" // there was one
 		}
 		return
 	}

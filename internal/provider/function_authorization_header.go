@@ -25,7 +25,7 @@ func (authorizationHeaderFunction) Metadata(_ context.Context, _ function.Metada
 func (authorizationHeaderFunction) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
 	resp.Definition = function.Definition{
 		Summary:             "The Authorization header for a Flame token.",
-		MarkdownDescription: "Returns the value of the `Authorization` header that Flame expects, `Token token=…`. What could break out of a header is refused.",
+		MarkdownDescription: "Returns the value of the `Authorization` header that Flame expects, `Token token=…`. It refuses a token that could break out of the header.",
 		Parameters: []function.Parameter{
 			function.StringParameter{
 				Name:                "auth_token",

@@ -120,7 +120,7 @@ func TestNginxLosesLogins(t *testing.T) {
 	w.setenv(envEndpoint, nginx.URL+"/api/v1")
 	nginx.Switch("impatient")
 	fake.Always(flametest.OpOpen, &flametest.Fault{Hang: true, CarryOut: true})
-	w.fails([]string{"was tried 3 times; at last: Flame answered 504 (gateway timeout)", "Flame may have opened 3 sessions whose tokens never arrived"},
+	w.fails([]string{"was tried 3 times; the last result: Flame answered 504 (gateway timeout)", "Flame may have opened 3 sessions, but their tokens never arrived"},
 		"apply", "-auto-approve", "-input=false")
 	if alive, seen := len(fake.Live()), nginx.Requests(); alive != 3 || seen.Count(http.MethodPost) != 3 || seen[0].Proto != "HTTP/2.0" {
 		t.Errorf("%d sessions alive after %v, want 3 after 3 POSTs over HTTP/2", alive, seen)

@@ -97,7 +97,7 @@ func readPrivate[T any](ctx context.Context, private privateReader) (value T, di
 	}
 	if err := json.Unmarshal(raw, &value); err != nil {
 		diags.AddError("The state's private data cannot be read",
-			"The data that the provider keeps beside the state is not what it wrote. Restore the state from a backup.")
+			"The provider keeps data beside the state, and did not write what it found there. Restore the state from a backup.")
 	}
 	return value, diags
 }
@@ -106,7 +106,7 @@ func readPrivate[T any](ctx context.Context, private privateReader) (value T, di
 func writePrivate(ctx context.Context, private privateWriter, value any) diag.Diagnostics {
 	raw, err := json.Marshal(value)
 	if err != nil {
-		return diag.Diagnostics{diag.NewErrorDiagnostic("The private data cannot be written", reportDefect)}
+		return diag.Diagnostics{diag.NewErrorDiagnostic("The private data cannot be written", "The provider could not encode the data that it keeps beside the state. "+reportDefect)}
 	}
 	return private.SetKey(ctx, privateKey, raw)
 }

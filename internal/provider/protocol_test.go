@@ -31,7 +31,12 @@ func newProtocolRun(ctx context.Context, arguments map[string]tftypes.Value) (*p
 
 // newProtocolRunAt is newProtocolRun with a clock.
 func newProtocolRunAt(ctx context.Context, arguments map[string]tftypes.Value, now func() time.Time) (*protocolRun, error) {
-	server, err := newServer(newTestProvider(now, time.Millisecond), false)
+	return configureProvider(ctx, newTestProvider(now, time.Millisecond), arguments)
+}
+
+// configureProvider configures a provider.
+func configureProvider(ctx context.Context, p *flameProvider, arguments map[string]tftypes.Value) (*protocolRun, error) {
+	server, err := newServer(p, false)
 	if err != nil {
 		return nil, err
 	}

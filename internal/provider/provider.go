@@ -8,6 +8,7 @@ package provider
 import (
 	"context"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +41,10 @@ var (
 	_ provider.ProviderWithFunctions          = (*flameProvider)(nil)
 )
 
-type dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+type (
+	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	watch       func(http.RoundTripper) http.RoundTripper
+)
 
 type flameProvider struct {
 	version      string // part of the User-Agent
@@ -49,6 +53,7 @@ type flameProvider struct {
 	jitter       func() float64 // see flame.Config
 	orphaned     func() bool    // reports whether Terraform died
 	dialContext  dialContext    // see flame.Config
+	watch        watch          // see flame.Config
 
 	mu   sync.Mutex
 	runs []*session.Run // one for each time the provider was configured
@@ -85,56 +90,56 @@ func (p *flameProvider) Metadata(_ context.Context, _ provider.MetadataRequest, 
 func (p *flameProvider) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
 	notEmpty := []validator.String{stringvalidator.LengthAtLeast(1)}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Opens, checks, rotates and revokes sessions of the Flame Analytics API, so that other resources can use their tokens.",
+		MarkdownDescription: "Opens, checks, rotates and revokes sessions of the Flame Analytics API, and hands their tokens to other resources.",
 		Attributes: map[string]schema.Attribute{
 			"endpoint": schema.StringAttribute{
 				Optional: true,
-				MarkdownDescription: "Base URL of the Flame API, path included; `sessions` is appended to it. It must be an absolute `https` or `http` URL without user name, query or fragment. " +
-					"Set it here or in the environment variable `FLAME_ENDPOINT`; the default is `https://pull.flameanalytics.com/api/v1`. " +
-					"Plain `http` to another machine sends passwords and tokens unencrypted, and is answered with a warning.",
+				MarkdownDescription: "Base URL of the Flame API, path included. The provider appends `sessions`. It must be an absolute `https` or `http` URL without user name, query or fragment. " +
+					"Set it here, or in the environment variable `FLAME_ENDPOINT`. The default is `https://pull.flameanalytics.com/api/v1`. " +
+					"Plain `http` to another machine sends passwords and tokens unencrypted, and the provider warns.",
 			},
 			"user": schema.StringAttribute{
 				Optional:            true,
 				Validators:          notEmpty,
-				MarkdownDescription: "Login for the sessions that name none themselves. Set it here or in the environment variable `FLAME_USER`.",
+				MarkdownDescription: "Login of the sessions that do not set `user`. Set it here, or in the environment variable `FLAME_USER`. It is printed and stored with each session, so do not use a secret.",
 			},
 			"password": schema.StringAttribute{
 				Optional:            true,
 				Sensitive:           true,
 				Validators:          notEmpty,
-				MarkdownDescription: "Password for the sessions that name none themselves. It is never stored in the state. Set it here, from a variable that is sensitive or ephemeral, or in the environment variable `FLAME_PASSWORD`.",
+				MarkdownDescription: "Password of the sessions that do not set `password`. It is never stored in the state. Set it in the environment variable `FLAME_PASSWORD`, or here, from a variable that is `ephemeral`. If the variable is only `sensitive`, a saved plan holds it.",
 			},
 			"request_timeout": schema.StringAttribute{
 				Optional:            true,
 				CustomType:          timetypes.GoDurationType{},
 				Validators:          []validator.String{positiveDuration{}},
-				MarkdownDescription: "How long one HTTP request may take, from connecting to the last byte of the answer, as a duration such as `\"30s\"`, which is the default.",
+				MarkdownDescription: "How long one HTTP request may take, from connecting to the last byte of the answer. A duration such as `\"30s\"`, which is the default.",
 			},
 			"max_retries": schema.Int64Attribute{
 				Optional:            true,
 				Validators:          []validator.Int64{int64validator.Between(0, 20)},
-				MarkdownDescription: "How often a request that failed in passing is sent again, from 0 to 20; the default is 5. Answers of 429 (too many requests) are not counted: those are tried until the operation's own timeout.",
+				MarkdownDescription: "How many times to retry a request after a transient failure, from 0 to 20. The default is 5. A 429 (too many requests) does not count: the provider retries it until the operation's own timeout.",
 			},
 			"requests_per_second": schema.Float64Attribute{
 				Optional:            true,
 				Validators:          []validator.Float64{float64validator.AtLeast(0), float64validator.NoneOf(0)},
-				MarkdownDescription: "The most requests to send in a second, over all sessions of this provider; there is no limit by default. Set it a little below the limit of your Flame account.",
+				MarkdownDescription: "How many requests per second this provider sends at most, for all sessions together. By default, there is no limit. Set it a little below the limit of your Flame account.",
 			},
 			"verify_sessions": schema.BoolAttribute{
 				Optional:            true,
-				MarkdownDescription: "Whether a refresh asks Flame if each token still works, which takes one request per session; the default is `true`. With `false`, a token that was revoked elsewhere is not noticed.",
+				MarkdownDescription: "Whether a refresh checks that each token still works, with one request per session. The default is `true`. With `false`, you do not notice a token that was revoked elsewhere.",
 			},
 			"revoke_on_destroy": schema.BoolAttribute{
 				Optional:            true,
-				MarkdownDescription: "Whether managed sessions that are destroyed or replaced are revoked; the default is `true`. With `false`, none is, whatever the state says, and a warning names each token that stays alive. It is the way out when an endpoint is gone for good, and covers tainted and deposed sessions too. Ephemeral sessions and the action still revoke.",
+				MarkdownDescription: "Whether to revoke managed sessions that are destroyed or replaced. The default is `true`. With `false`, the provider revokes none of them, whatever the state says, and a warning names each token that stays alive. Use it if an endpoint is gone for good: it covers tainted and deposed sessions too. Ephemeral sessions and the action still revoke.",
 			},
 			"ca_certificate": schema.StringAttribute{
 				Optional:            true,
-				MarkdownDescription: "One or more certificates of authorities to trust besides those of the system, in PEM. Read a file with `file(\"ca.pem\")`.",
+				MarkdownDescription: "One or more certificates of authorities, in PEM, to trust besides those of the system. Read a file with `file(\"ca.pem\")`.",
 			},
 			"insecure_skip_verify": schema.BoolAttribute{
 				Optional:            true,
-				MarkdownDescription: "Whether to accept any TLS certificate; the default is `false`. Passwords and tokens can then be read by whoever stands between: use `ca_certificate` instead wherever you can.",
+				MarkdownDescription: "Whether to accept any TLS certificate. The default is `false`. With `true`, anyone who can intercept the connection can read passwords and tokens, and the provider warns. Use `ca_certificate` instead.",
 			},
 		},
 	}

@@ -39,8 +39,8 @@ func (m *providerModel) fillFromEnvironment() diag.Diagnostics {
 			continue
 		}
 		if !utf8.ValidString(value) {
-			diags.AddError("Environment variable "+name+" is not text",
-				"The value of "+name+" is not valid UTF-8, so it cannot be sent as it is. Set it again in a UTF-8 locale, or set the provider's argument instead.")
+			diags.AddError("An environment variable is not valid UTF-8: "+name,
+				"The provider cannot send the value of "+name+", because it is not valid UTF-8. Set it again in a UTF-8 locale, or set the provider's argument instead.")
 			continue
 		}
 		*argument = types.StringValue(value)
@@ -63,7 +63,7 @@ func (m *providerModel) endpoint() (flame.Endpoint, diag.Diagnostics) {
 	if err != nil {
 		// Not on the attribute: Terraform prints its line, which may hold a password.
 		diags.AddError("The Flame endpoint is not usable",
-			fmt.Sprintf("The endpoint, set as the provider's argument endpoint or in %s, cannot be used: %s. Give the base URL of the API, such as %s.",
+			fmt.Sprintf("The provider cannot use the endpoint, set in the provider block or in %s: %s. Give the base URL of the API, such as %s.",
 				envEndpoint, err, flame.DefaultEndpoint))
 	}
 	return endpoint, diags
@@ -91,10 +91,10 @@ func (m *providerModel) rootCAs() (*x509.CertPool, diag.Diagnostics) {
 	switch blocks := strings.Count(content, "-----BEGIN "); {
 	case blocks == 0:
 		diags.AddAttributeError(path.Root("ca_certificate"), "No certificate in ca_certificate",
-			"ca_certificate holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----. Give the content of the file, as file(\"ca.pem\") does, not its name.")
+			"ca_certificate has no PEM certificate, which begins with -----BEGIN CERTIFICATE-----. Give the content of the file, as file(\"ca.pem\") does, not its name.")
 	case parsed < blocks:
 		diags.AddAttributeError(path.Root("ca_certificate"), "A block in ca_certificate is not a certificate",
-			fmt.Sprintf("Block %d of %d in ca_certificate cannot be read as a certificate, so it could not be trusted. Give only certificates in PEM, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.", parsed+1, blocks))
+			fmt.Sprintf("The provider cannot read block %d of %d in ca_certificate as a certificate. Give only PEM certificates, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.", parsed+1, blocks))
 	}
 	return roots, diags
 }
@@ -105,11 +105,11 @@ func (p *flameProvider) newProviderData(m providerModel, terraformVersion string
 	endpoint, diags := m.endpoint()
 	if endpoint.Plaintext() {
 		diags.AddAttributeWarning(path.Root("endpoint"), "Passwords and tokens are sent unencrypted",
-			"The endpoint is plain http to another machine, so everyone on the way can read the passwords and tokens that are sent. Use https.")
+			"The endpoint is plain http to another machine, so anyone who can intercept the connection can read its passwords and tokens. Use https.")
 	}
 	if m.InsecureSkipVerify.ValueBool() {
 		diags.AddAttributeWarning(path.Root("insecure_skip_verify"), "TLS certificates are not verified",
-			"While insecure_skip_verify is on, whoever stands between this machine and Flame can read the passwords and tokens that are sent. Trust the server's authority with ca_certificate instead.")
+			"While insecure_skip_verify is on, anyone who can intercept the connection can read its passwords and tokens. Set ca_certificate instead to trust the server's authority.")
 	}
 	config, moreDiags := p.clientConfig(m, terraformVersion)
 	diags.Append(moreDiags...)
@@ -159,6 +159,7 @@ func (p *flameProvider) clientConfig(m providerModel, terraformVersion string) (
 		FirstBackoff:       p.firstBackoff,
 		Jitter:             p.jitter,
 		DialContext:        p.dialContext,
+		Watch:              p.watch,
 		Observe:            logAttempt,
 	}
 	if !m.MaxRetries.IsNull() {

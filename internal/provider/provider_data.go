@@ -73,7 +73,7 @@ func (d *providerData) canOpen(c credentials) bool {
 
 func (d *providerData) addUnknown(diags *diag.Diagnostics) {
 	diags.AddError("A provider argument is not known yet",
-		fmt.Sprintf("The provider's %s has no value yet, so no request can be sent. Apply what it depends on first, for example with -target, and run again.", d.unknownArguments(true)))
+		fmt.Sprintf("The provider's %s has no value yet, so the provider cannot send a request. First apply the resources that it depends on, for example with -target. Then run again.", d.unknownArguments(true)))
 }
 
 // unknownArguments names the unknown arguments that a request needs.
@@ -100,11 +100,11 @@ func (d *providerData) credentials(diags *diag.Diagnostics, user, password types
 	c := credentials{firstSet(user, d.user), firstSet(password, d.password)}
 	if c.user.IsNull() {
 		diags.AddAttributeError(path.Root("user"), "No user for this Flame session",
-			"A session needs a user and a password, and no user is set. Set user here, or user in the provider block, or the environment variable "+envUser+".")
+			"A session needs a user and a password, and no user is set. Set user here or in the provider block, or set the environment variable "+envUser+".")
 	}
 	if c.password.IsNull() {
 		diags.AddError("No password for this Flame session",
-			"A session needs a user and a password, and no password is set. Set password here, or password in the provider block, or the environment variable "+envPassword+".")
+			"A session needs a user and a password, and no password is set. Set password here or in the provider block, or set the environment variable "+envPassword+".")
 	}
 	return c
 }
@@ -134,8 +134,8 @@ func (d *providerData) checkNeeds(diags *diag.Diagnostics, id string, needs repl
 		return
 	}
 	diags.AddError("The Flame session cannot be replaced as planned",
-		fmt.Sprintf("The provider's %s is missing or another one than when the plan was made, so the session that is to replace session %s could not be opened. Nothing was revoked. "+
-			"Apply with the same environment and variables as the plan was made with, or make a new plan.", missing, id))
+		fmt.Sprintf("The provider's %s is missing, or differs from the one in the plan. So the provider could not open a replacement for session %s. Nothing was revoked. "+
+			"Apply with the environment and variables of the plan, or make a new plan.", missing, id))
 }
 
 // keepsAlive returns why the token of a managed session that is destroyed or
@@ -145,7 +145,7 @@ func (d *providerData) keepsAlive(state sessionModel) (reason string) {
 	case d != nil && !d.revoke:
 		return "the provider's revoke_on_destroy is false"
 	case !state.revokes():
-		return "revoke_on_destroy is false in its state"
+		return "its revoke_on_destroy is false in the state"
 	}
 	return ""
 }
@@ -163,14 +163,14 @@ func (d *providerData) resolveEndpoint(state *sessionModel, private privateState
 	case !private.Imported:
 		// Terraform does not show what was moved if the session is tainted.
 		diags.AddError("The endpoint of the moved session is not known",
-			"The state does not say which endpoint the token belongs to. Nothing was sent. Run a plan with a refresh, which finds out.")
+			"The state does not say which endpoint the token belongs to, so nothing was sent. Plan with a refresh, which finds out.")
 	case d.endpoint.IsZero():
 		diags.AddError("The moved session cannot be taken over yet",
-			"A session that is moved here gets the provider's endpoint, which is unknown until apply. Nothing was sent or moved. First apply what the endpoint depends on, without the moved block. Then add the block again.")
+			"A moved session gets the provider's endpoint, which is unknown until apply. Nothing was sent or moved. Remove the moved block, apply the resources that the endpoint depends on, and add the block again.")
 	case private.MovedEndpoint != "" && (err != nil || moved != d.endpoint):
 		diags.AddError("The moved session belongs to another endpoint",
-			fmt.Sprintf("The state that the session is moved from names an endpoint at %s, which is not the provider's. A token is sent only to the endpoint it belongs to, so nothing was sent or moved. "+
-				"If the token was issued there, set the provider's endpoint to it, path included. Otherwise remove the moved block, and import the token or let Terraform open a new session.", moved.Origin()))
+			fmt.Sprintf("The old state names an endpoint at %s, which is not the provider's. The provider sends a token only to the endpoint it belongs to, so nothing was sent or moved. "+
+				"If that endpoint issued the token, set the provider's endpoint to it, including its path. Otherwise remove the moved block, and import the token or let Terraform open a new session.", moved.Origin()))
 	default:
 		state.Endpoint = types.StringValue(d.endpoint.String())
 		return true

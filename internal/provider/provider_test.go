@@ -74,8 +74,8 @@ func TestProviderArguments(t *testing.T) {
 		{"requests_per_second", -1, nil},
 		{"ca_certificate", "ca.pem", []string{"No certificate in ca_certificate", "not its name"}},
 		{"ca_certificate", "", []string{"No certificate in ca_certificate"}},
-		{"ca_certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", []string{"A block in ca_certificate is not a certificate", "Block 1 of 1"}},
-		{"ca_certificate", trusted + "-----BEGIN CERTIFICATE-----\ncut off", []string{"Block 2 of 2"}},
+		{"ca_certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", []string{"A block in ca_certificate is not a certificate", "block 1 of 1"}},
+		{"ca_certificate", trusted + "-----BEGIN CERTIFICATE-----\ncut off", []string{"block 2 of 2"}},
 	} {
 		wantInvalid(t, "provider", test.argument, test.value, test.texts, "hunter2")
 	}
@@ -94,11 +94,11 @@ func TestProviderEnvironment(t *testing.T) {
 		"environment": {fake.URL(), "ada", "one", nil, []string{`"user":"ada"`, `"password":"one"`}, nil},
 		"arguments":   {fake.URL(), "ada", "one", bob, []string{`"user":"bob"`, `"password":"two"`}, nil},
 		"empty": {fake.URL(), "", "", nil, nil, []string{
-			"No user for this Flame session", "Set user here, or user in the provider block, or the environment variable FLAME_USER",
-			"No password for this Flame session", "Set password here, or password in the provider block, or the environment variable FLAME_PASSWORD",
+			"No user for this Flame session", "Set user here or in the provider block, or set the environment variable FLAME_USER",
+			"No password for this Flame session", "Set password here or in the provider block, or set the environment variable FLAME_PASSWORD",
 		}},
 		"no URL":   {"nonsense", "ada", "one", nil, nil, []string{"The Flame endpoint is not usable", "FLAME_ENDPOINT"}},
-		"not text": {fake.URL(), "ada", "\xff", nil, nil, []string{"FLAME_PASSWORD is not text"}},
+		"not text": {fake.URL(), "ada", "\xff", nil, nil, []string{"An environment variable is not valid UTF-8: FLAME_PASSWORD"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(envEndpoint, test.endpoint)

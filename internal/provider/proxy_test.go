@@ -45,26 +45,26 @@ func TestProxyDiagnostics(t *testing.T) {
 	}{
 		"407": {status: 407, asked: 1, texts: []string{
 			"POST " + host + "/api/v1/sessions failed: the proxy answered 407 (proxy authentication required).",
-			"Check the proxy's user and password in HTTPS_PROXY", "not tried again", "NO_PROXY",
+			"Check the proxy's user and password in HTTPS_PROXY", "does not send wrong credentials twice", "NO_PROXY",
 		}},
 		"403": {status: 403, asked: 1, texts: []string{
-			"failed: the proxy answered 403 (forbidden)", "the proxy's administrator that it allows connections to 0.0.0.0",
+			"failed: the proxy answered 403 (forbidden)", "the proxy's administrator whether it allows connections to 0.0.0.0",
 		}},
 		"405": {status: 405, asked: 1, texts: []string{
-			"failed: the proxy answered 405 (method not allowed)", "Check that HTTPS_PROXY names a proxy that can CONNECT",
+			"failed: the proxy answered 405 (method not allowed)", "Check that HTTPS_PROXY names a proxy that accepts CONNECT",
 		}},
 		"503": {status: 503, asked: 3, texts: []string{
-			"was tried 3 times; at last: the proxy answered 503 (service unavailable)", "Flame was not asked", "run again later",
+			"was tried 3 times; the last result: the proxy answered 503 (service unavailable)", "The request did not reach Flame", "run again later",
 		}},
 		"https on a plain port": {scheme: "https", texts: []string{
-			"was tried 3 times; at last: no trusted TLS connection could be made (the proxy did not answer in TLS; is it a plain http proxy?)",
+			"was tried 3 times; the last result: no trusted TLS connection could be made (the proxy did not answer in TLS; is it a plain http proxy?)",
 			"Check the proxy in HTTPS_PROXY", "https:// only if the proxy itself speaks TLS",
 		}},
 		"unreachable": {value: "http://ada:s3cret@127.0.0.1:1", texts: []string{
-			"the proxy named by the environment could not be reached", "Check the scheme, host and port of the proxy in HTTPS_PROXY",
+			"the proxy could not be reached", "Check the scheme, host and port of the proxy in HTTPS_PROXY",
 		}},
 		"no URL": {value: "http://ada:s3cret%@127.0.0.1:1", texts: []string{
-			"failed: the proxy that the environment names cannot be used (HTTPS_PROXY is not a URL)", "Nothing was sent. Correct or unset HTTPS_PROXY", "%40 for @",
+			"failed: the proxy in the environment cannot be used (HTTPS_PROXY is not a URL)", "Nothing was sent. Correct or unset HTTPS_PROXY", "%40 for @",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestProxyDiagnostics(t *testing.T) {
 			})
 			session := createWith(t, run, nil)
 			expectDiagnostics(t, session.diags, anError, append(test.texts, "Could not open a Flame session")...)
-			wantTexts(t, diagnosticsText(session.diags), nil, "s3cret", "Flame answered", "may have opened", "Check user and password", "Check the endpoint, the network")
+			wantTexts(t, diagnosticsText(session.diags), nil, "s3cret", "Flame answered", "may have opened", "Check the user and password", "Check the endpoint, the network")
 			if asked.Load() != test.asked || len(fake.Journal()) != 0 || session.token != "" {
 				t.Errorf("%d requests to the proxy, want %d; %d to Flame", asked.Load(), test.asked, len(fake.Journal()))
 			}

@@ -93,7 +93,7 @@ func TestRailsTokenEndedElsewhere(t *testing.T) {
 // Each session that Rails opens before it fails is in the text.
 func TestRailsFailsAfterCommit(t *testing.T) {
 	w, rails := newRailsWorkspace(t, servertest.RailsConfig{FailsAfterCommit: true}, oneSession+providerBlock("max_retries = 2"))
-	w.fails([]string{"was tried 3 times; at last: Flame answered 500 (server error)", "Flame may have opened 3 sessions whose tokens never arrived"},
+	w.fails([]string{"was tried 3 times; the last result: Flame answered 500 (server error)", "Flame may have opened 3 sessions, but their tokens never arrived"},
 		"apply", "-auto-approve", "-input=false")
 	seen := rails.Requests()
 	if len(seen) != 3 || seen[2].Live != 3 {

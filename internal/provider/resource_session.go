@@ -53,13 +53,13 @@ func (r *sessionResource) Metadata(_ context.Context, req resource.MetadataReque
 func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	notEmpty := stringvalidator.LengthAtLeast(1)
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "A session of the Flame Analytics API. Creating it opens the session and gives its token, destroying it revokes the token.",
+		MarkdownDescription: "A session of the Flame Analytics API. Terraform opens the session when it creates the resource, and revokes its token when it destroys the resource.",
 		Attributes: map[string]schema.Attribute{
 			"user": schema.StringAttribute{
 				Optional:            true,
 				Computed:            true,
 				Validators:          []validator.String{notEmpty},
-				MarkdownDescription: "Login to open the session with. Without it, the provider's `user` or the environment variable `FLAME_USER` is used. Changing it replaces the session.",
+				MarkdownDescription: "Login to open the session with. The default is the provider's `user`, or else the environment variable `FLAME_USER`. A change replaces the session.",
 			},
 			// Not sensitive too: nothing ever stores it, and Terraform would record the mark
 			// in the state of each session, at 3 % of the time of an apply.
@@ -67,34 +67,34 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Optional:            true,
 				WriteOnly:           true,
 				Validators:          []validator.String{notEmpty},
-				MarkdownDescription: "Password to open the session with. It is write-only: no plan and no state ever holds it, and it may be ephemeral. Without it, the provider's `password` or the environment variable `FLAME_PASSWORD` is used. It needs Terraform 1.11 or OpenTofu 1.11; with older versions, set the provider's. Changing it leaves an open session as it is: the next session is opened with it.",
+				MarkdownDescription: "Password to open the session with. The default is the provider's `password`, or else the environment variable `FLAME_PASSWORD`. It is write-only: no plan and no state ever holds it, and it may be ephemeral. You need Terraform 1.11 or OpenTofu 1.11; with older versions, set the provider's. A change does not touch the open session: the next one is opened with it.",
 			},
 			"rotate_after": schema.StringAttribute{
 				Optional:            true,
 				CustomType:          timetypes.GoDurationType{},
 				Validators:          []validator.String{positiveDuration{}},
-				MarkdownDescription: "Age at which the session is replaced, as a duration such as `\"720h\"` (30 days). The first plan after this age replaces it; nothing happens between runs. Changing it moves `rotate_at` and leaves a session that is younger as it is.",
+				MarkdownDescription: "Age at which to replace the session, as a duration such as `\"720h\"` (30 days). The first plan after this age replaces it. Nothing happens between runs. A change moves `rotate_at`, and does not touch a session that is younger.",
 			},
 			"rotate_when_changed": schema.MapAttribute{
 				Optional:            true,
 				ElementType:         types.StringType,
-				MarkdownDescription: "Any values whose change means that the session is to be replaced, such as the version of what uses the token.",
+				MarkdownDescription: "Any values, such as a version number. If one changes, the session is replaced.",
 			},
 			"revoke_on_destroy": schema.BoolAttribute{
 				Optional:            true,
 				Computed:            true,
 				Default:             booldefault.StaticBool(true),
-				MarkdownDescription: "Whether destroying the session revokes its token; the default is `true`. With `false`, the token stays alive when the session is destroyed or replaced, and a warning names the session. The value in the state is used, so apply a change before you destroy.",
+				MarkdownDescription: "Whether to revoke the token when the session is destroyed or replaced. The default is `true`. With `false`, the token stays alive, and a warning names the session. The value in the state is used, so apply a change before you destroy.",
 			},
 			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
 				Create: true, Read: true, Delete: true,
-				CreateDescription: "How long opening the session may take, retries included, as a duration such as `\"90s\"`; the default is `\"5m\"`.",
-				ReadDescription:   "How long checking the token may take on refresh, retries included; the default is `\"1m\"`.",
-				DeleteDescription: "How long revoking the token may take, retries included; the default is `\"5m\"`. The value in the state is used, so apply a change before you destroy.",
+				CreateDescription: "How long opening the session may take, retries included. A duration such as `\"90s\"`; the default is `\"5m\"`.",
+				ReadDescription:   "How long a refresh may take to check the token, retries included. The default is `\"1m\"`.",
+				DeleteDescription: "How long revoking the token may take, retries included. The default is `\"5m\"`. The value in the state is used, so apply a change before you destroy.",
 			}),
 			"id": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The first 16 hex digits of the SHA-256 of the token. It tells sessions apart, changes with every rotation, and reveals nothing of the token.",
+				MarkdownDescription: "The first 16 hex digits of the SHA-256 of the token. It tells sessions apart, changes with every rotation, and reveals nothing about the token.",
 			},
 			"auth_token": schema.StringAttribute{
 				Computed:            true,
@@ -103,29 +103,29 @@ func (r *sessionResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			},
 			"user_id": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's ID at Flame, an integer or a UUID; null where Flame gives none, and for an imported session until it is replaced.",
+				MarkdownDescription: "The user's ID at Flame, an integer or a UUID. Null if Flame returns none, and for an imported session until it is replaced.",
 			},
 			"email": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's e-mail address; null where Flame gives none, and for an imported session until it is replaced.",
+				MarkdownDescription: "The user's e-mail address. Null if Flame returns none, and for an imported session until it is replaced.",
 			},
 			"full_name": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The user's full name; null where Flame gives none, and for an imported session until it is replaced.",
+				MarkdownDescription: "The user's full name. Null if Flame returns none, and for an imported session until it is replaced.",
 			},
 			"endpoint": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The endpoint that issued the token, the only one that it is ever sent to. When the provider's endpoint changes, the session is replaced.",
+				MarkdownDescription: "The endpoint that issued the token. The token is never sent to another one. If the provider's endpoint changes, the session is replaced.",
 			},
 			"created_at": schema.StringAttribute{
 				Computed:            true,
 				CustomType:          timetypes.RFC3339Type{},
-				MarkdownDescription: "When the session was opened (RFC 3339, UTC); for an imported one, when it was imported.",
+				MarkdownDescription: "When the session was opened, or, for an imported one, when it was imported (RFC 3339, UTC).",
 			},
 			"rotate_at": schema.StringAttribute{
 				Computed:            true,
 				CustomType:          timetypes.RFC3339Type{},
-				MarkdownDescription: "When the session is due to be replaced (RFC 3339, UTC): `created_at` and `rotate_after` added; null without `rotate_after`.",
+				MarkdownDescription: "When the session is due: `created_at` plus `rotate_after` (RFC 3339, UTC). The first plan after this time replaces it. Null without `rotate_after`.",
 			},
 		},
 	}
@@ -246,7 +246,7 @@ func (r *sessionResource) verify(ctx context.Context, state sessionModel, held s
 	case err != nil:
 		_, detail := failure("", err)
 		resp.Diagnostics.AddWarning("The Flame session could not be verified: session "+state.ID.ValueString(),
-			fmt.Sprintf("Whether the token of session %s still works could not be learned, so the state is kept. %s\n\nTo plan without this check, set verify_sessions = false in the provider block.",
+			fmt.Sprintf("The provider could not check whether the token of session %s still works, so it keeps the session in the state. %s\n\nTo plan without this check, set verify_sessions = false in the provider block.",
 				state.ID.ValueString(), detail))
 	case !alive:
 		resp.State.RemoveResource(ctx)
@@ -317,6 +317,6 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 // which takes a state that was edited.
 func addUnusableEndpoint(diags *diag.Diagnostics, state sessionModel, err error) {
 	diags.AddError("The session's endpoint is not usable",
-		fmt.Sprintf("The endpoint in the state of session %s cannot be used: %s. Nothing was sent. Restore the state from a backup. %s",
+		fmt.Sprintf("The provider cannot use the endpoint in the state of session %s: %s. Nothing was sent. Restore the state from a backup. %s",
 			state.ID.ValueString(), err, letGo))
 }

@@ -146,7 +146,7 @@ ephemeral "flame_session" "this" {
 }
 `
 	w.write("main.tf", requireFlame+after)
-	w.fails([]string{"An ephemeral login has ended a managed Flame session: session " + id, "a user of its own"}, "plan", "-input=false")
+	w.fails([]string{"An ephemeral login has ended a managed Flame session: session " + id, "its own user"}, "plan", "-input=false")
 	if n := len(fake.Live()); n != 0 {
 		t.Errorf("%d tokens are alive: the ephemeral session was not revoked", n)
 	}

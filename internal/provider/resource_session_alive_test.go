@@ -34,7 +34,7 @@ func TestLeftAliveIsReported(t *testing.T) {
 			w := newWorkspace(t, fake, triggered+trigger("1"))
 			w.apply()
 			old := w.sessions()["this"]
-			end(w).says(t, "The Flame token stays alive: session "+old.text("id"), "revoke_on_destroy is false in its state, so its token was not revoked")
+			end(w).says(t, "The Flame token stays alive: session "+old.text("id"), "its token was not revoked because its revoke_on_destroy is false in the state")
 			if n := fake.Count(flametest.OpRevoke); n != 0 {
 				t.Errorf("%d tokens were revoked", n)
 			}
@@ -86,7 +86,7 @@ func TestLetGo(t *testing.T) {
 
 			fake.Reset()
 			w.write("provider.tf", letGo)
-			w.must(test.stuck...).says(t, "The Flame token stays alive: session "+old.text("id"), "the provider's revoke_on_destroy is false, so its token was not revoked")
+			w.must(test.stuck...).says(t, "The Flame token stays alive: session "+old.text("id"), "its token was not revoked because the provider's revoke_on_destroy is false")
 			if n := fake.Count(flametest.OpRevoke); n != 0 {
 				t.Errorf("%d revocations were sent", n)
 			}

@@ -46,10 +46,10 @@ func TestAccSession_moveEndpoint(t *testing.T) {
 			func(fake, _ *flametest.Server) string { return fmt.Sprintf("endpoint = %q", fake.URL()+"/elsewhere") },
 			"The moved session belongs to another endpoint",
 		},
-		"not a URL": {func(_, _ *flametest.Server) string { return `endpoint = "staging"` }, "terraform_data cannot be used: it has no scheme"},
+		"not a URL": {func(_, _ *flametest.Server) string { return `endpoint = "staging"` }, "state of the terraform_data: it has no scheme"},
 		"with a password": {func(_, other *flametest.Server) string {
 			return `endpoint = "` + strings.Replace(other.URL(), "//", "//ada:s3cret@", 1) + `"`
-		}, "terraform_data cannot be used: it holds a user name or password"},
+		}, "state of the terraform_data: it holds a user name or password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			acc := newAccTest(t, flametest.Config{}, movesAcrossTypes)
@@ -113,10 +113,10 @@ func TestAccSession_importEncodings(t *testing.T) {
 		"byte order mark": {func(s string) string { return "\ufeff" + s + "\r\n" }, ""},
 		"UTF-16, little-endian": {func(s string) string {
 			return encodeUTF16(s, func(unit uint16) []byte { return []byte{byte(unit), byte(unit >> 8)} })
-		}, "is encoded in UTF-16"},
+		}, "is in UTF-16"},
 		"UTF-16, big-endian": {func(s string) string {
 			return encodeUTF16(s, func(unit uint16) []byte { return []byte{byte(unit >> 8), byte(unit)} })
-		}, "is encoded in UTF-16"},
+		}, "is in UTF-16"},
 		"two byte order marks": {func(s string) string { return "\ufeff\ufeff" + s }, "it holds a character outside ASCII"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,7 +58,7 @@ func (r *sessionResource) verifyImport(ctx context.Context, token flame.Token, d
 			detail+"\n\nTo import without this check, set verify_sessions = false in the provider block.")
 	case !alive:
 		diags.AddError("The token to import does not work",
-			fmt.Sprintf("Flame at %s answered 401 to the token of session %s: it was revoked or has expired, or belongs to another endpoint. Import a token that works, or have Terraform open a new session.",
+			fmt.Sprintf("Flame at %s answered 401 to the token of session %s: it was revoked, has expired, or belongs to another endpoint. Import a token that works, or let Terraform open a new session.",
 				r.data.endpoint, token.SessionID()))
 	}
 }
@@ -94,7 +94,7 @@ func readToken(id string, diags *diag.Diagnostics) string {
 		token = os.Getenv(where)
 		if token == "" {
 			diags.AddError("The environment variable to import from is not set",
-				fmt.Sprintf("%s is unset or empty where the provider runs. Set it to the token, then import again.", where))
+				fmt.Sprintf("%s is unset or empty in the environment of the provider. Set it to the token, then import again.", where))
 			return ""
 		}
 	case kind == "file" && where != "":
@@ -105,19 +105,19 @@ func readToken(id string, diags *diag.Diagnostics) string {
 	default:
 		// The ID is not repeated: it may be a token.
 		diags.AddError("The import ID does not say where the token is",
-			"The import ID of a flame_session is env:NAME, for a token in the environment variable NAME, or file:PATH, for one in a file. "+
-				"A token itself is refused, because Terraform prints import IDs. If you gave one just now, revoke it: it stands in your terminal's history and in logs.")
+			"The import ID must be env:NAME, for a token in the environment variable NAME, or file:PATH, for a token in a file. "+
+				"The provider refuses a token itself, because Terraform prints import IDs. If you gave one, revoke it: it is in your shell's history and in logs.")
 		return ""
 	}
 	if strings.HasPrefix(token, "\xff\xfe") || strings.HasPrefix(token, "\xfe\xff") {
 		diags.AddError("The imported value is not a token",
-			fmt.Sprintf("The value of %s:%s is encoded in UTF-16. Write it in UTF-8: in PowerShell, use Set-Content -Encoding utf8.", kind, where))
+			fmt.Sprintf("The value of %s:%s is in UTF-16. Write it in UTF-8: in PowerShell, use Set-Content -Encoding utf8.", kind, where))
 		return ""
 	}
 	token = strings.TrimSpace(strings.TrimPrefix(token, "\ufeff")) // PowerShell and editors write a byte order mark
 	if err := flame.NewToken(token).Validate(); err != nil {
 		diags.AddError("The imported value is not a token",
-			fmt.Sprintf("The value of %s:%s cannot be a token: %s. It must be the token and nothing else.", kind, where, err))
+			fmt.Sprintf("The value of %s:%s cannot be a token: %s. Give the token and nothing else.", kind, where, err))
 	}
 	return token
 }
@@ -127,7 +127,7 @@ func readToken(id string, diags *diag.Diagnostics) string {
 func readTokenFile(name string, diags *diag.Diagnostics) string {
 	const title = "The file to import from cannot be read"
 	cannot := func(err error) string {
-		diags.AddError(title, fmt.Sprintf("%s: %s. Write the token to it, or give another path: a relative one begins at the folder that Terraform runs in.", name, reasonOf(err)))
+		diags.AddError(title, fmt.Sprintf("%s: %s. Write the token to this file, or give another path. A relative path starts where Terraform runs.", name, reasonOf(err)))
 		return ""
 	}
 	info, err := os.Stat(name) // first: opening a pipe would wait for somebody to write to it
@@ -135,7 +135,7 @@ func readTokenFile(name string, diags *diag.Diagnostics) string {
 		return cannot(err)
 	}
 	if !info.Mode().IsRegular() {
-		diags.AddError(title, name+" is not a regular file. Write the token to a file of its own.")
+		diags.AddError(title, name+" is not a regular file. Write the token to its own file.")
 		return ""
 	}
 	file, err := os.Open(name) //nolint:gosec // the user names the file
@@ -146,7 +146,7 @@ func readTokenFile(name string, diags *diag.Diagnostics) string {
 	// Windows keeps access rights elsewhere.
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o044 != 0 {
 		diags.AddWarning("Others can read the file with the token",
-			fmt.Sprintf("The access rights of %s are %04o, so other users of this machine can read the token. Use chmod 600, or remove the file now.", name, info.Mode().Perm()))
+			fmt.Sprintf("The permissions of %s are %04o, so other users of this machine can read the token. Use chmod 600, or delete the file after the import.", name, info.Mode().Perm()))
 	}
 	content, err := io.ReadAll(io.LimitReader(file, 64<<10))
 	if err != nil {

@@ -346,8 +346,8 @@ func importOf(t *testing.T, fake *flametest.Server, id string, arguments map[str
 // any request. An ID that may be a token is not repeated.
 func TestImportRefusesIDs(t *testing.T) {
 	const (
-		noPlace = "The import ID does not say where the token is\nThe import ID of a flame_session is env:NAME, for a token in the environment variable NAME, or file:PATH, " +
-			"for one in a file. A token itself is refused, because Terraform prints import IDs. If you gave one just now, revoke it"
+		noPlace = "The import ID does not say where the token is\nThe import ID must be env:NAME, for a token in the environment variable NAME, or file:PATH, " +
+			"for a token in a file. The provider refuses a token itself, because Terraform prints import IDs. If you gave one, revoke it"
 		unset    = "The environment variable to import from is not set\n"
 		noFile   = "The file to import from cannot be read\n"
 		noToken  = "The imported value is not a token\nThe value of %s cannot be a token: "
@@ -419,12 +419,12 @@ func TestImportVerifies(t *testing.T) {
 	}{
 		"alive": {tokens[0], nil, nil, 2, nil},
 		"dead": {tokens[1], nil, nil, 1, []string{
-			"ERROR: The token to import does not work\n", "Flame at " + fake.URL() + " answered 401", flame.NewToken(tokens[1]).SessionID(), "have Terraform open a new session",
+			"ERROR: The token to import does not work\n", "Flame at " + fake.URL() + " answered 401", flame.NewToken(tokens[1]).SessionID(), "let Terraform open a new session",
 		}},
 		"server error": {tokens[0], &flametest.Fault{Status: 500, Echo: true}, nil, 1, []string{
 			"ERROR: The token to import could not be verified\n", "GET " + address + "/organizations failed: Flame answered 500 (server error)", "set verify_sessions = false",
 		}},
-		"other path":           {tokens[0], &flametest.Fault{Status: 404}, nil, 1, []string{"ERROR: The token to import could not be verified\n", "404 (not found)", "lack a part of its path"}},
+		"other path":           {tokens[0], &flametest.Fault{Status: 404}, nil, 1, []string{"ERROR: The token to import could not be verified\n", "404 (not found)", "part of its path may be missing"}},
 		"not an administrator": {tokens[0], &flametest.Fault{Status: 403}, nil, 2, nil},
 		"told not to":          {tokens[0], &flametest.Fault{Status: 500}, unverified, 0, nil},
 	} {
@@ -459,7 +459,7 @@ func TestImportWarnsOfReadableFile(t *testing.T) {
 		imported, text := importOf(t, fake, "file:"+path, nil)
 		want := ""
 		if warns {
-			want = fmt.Sprintf("WARNING: Others can read the file with the token\nThe access rights of %s are %04o, so other users of this machine can read the token. Use chmod 600, or remove the file now.\n", path, mode)
+			want = fmt.Sprintf("WARNING: Others can read the file with the token\nThe permissions of %s are %04o, so other users of this machine can read the token. Use chmod 600, or delete the file after the import.\n", path, mode)
 		}
 		if imported.token != token || text != want {
 			t.Errorf("%04o: want %q, got %q", mode, want, text)

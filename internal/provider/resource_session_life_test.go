@@ -271,7 +271,7 @@ func TestAccSession_disappears(t *testing.T) {
 
 // What a refresh makes of what the API answers.
 func TestSessionVerification(t *testing.T) {
-	unverified := []string{"The Flame session could not be verified", "tate is kept"}
+	unverified := []string{"The Flame session could not be verified", "keeps the session in the state"}
 	failed := append([]string{"set verify_sessions = false"}, unverified...)
 	unknown := tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
 	for name, test := range map[string]struct {
@@ -331,7 +331,7 @@ func TestSessionVerification(t *testing.T) {
 // which is not longer than the default timeouts.
 var busy = flametest.Fault{Status: 429, Header: map[string][]string{"Retry-After": {"40"}}}
 
-const busyText = "Flame asked for a pause of 40s more, which is longer than this operation's time limit allows"
+const busyText = "Flame asked the provider to wait 40s more, which is longer than this operation's time limit allows"
 
 // wrapped returns a pattern for texts that Terraform may break into lines.
 func wrapped(texts ...string) *regexp.Regexp {

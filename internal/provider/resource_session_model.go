@@ -65,7 +65,7 @@ func (m *sessionModel) read(ctx context.Context, from interface {
 		take(&m.CreatedAt, values["created_at"]) &&
 		take(&m.RotateAt, values["rotate_at"])
 	if !read {
-		diags.AddError("The schema does not fit", "An attribute of flame_session has another type than the provider expects. "+reportDefect)
+		diags.AddError("The schema does not fit", "An attribute of flame_session does not have the type that the provider expects. "+reportDefect)
 	}
 	return diags
 }

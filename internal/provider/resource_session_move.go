@@ -66,8 +66,8 @@ func (r *sessionResource) move(ctx context.Context, req resource.MoveStateReques
 	session, endpoint, found := source.find(attributes)
 	if !found {
 		resp.Diagnostics.AddError("No Flame token in the state to move from",
-			fmt.Sprintf("The state of the %s holds no auth_token (looked for in %s), so there is no session that flame_session could take over. Nothing was moved. "+
-				"Where you have the token elsewhere, remove the moved block and import it (env:NAME or file:PATH); else let Terraform open a new session, and end the old one at Flame.",
+			fmt.Sprintf("The state of the %s has no auth_token (looked for in %s), so flame_session has no session to take over. Nothing was moved. "+
+				"Remove the moved block. If you have the token elsewhere, import it (env:NAME or file:PATH). Otherwise let Terraform open a new session.",
 				source.resource, strings.Join(source.responses, ", ")))
 		return
 	}
@@ -76,7 +76,7 @@ func (r *sessionResource) move(ctx context.Context, req resource.MoveStateReques
 		parsed, err := flame.ParseEndpoint(endpoint)
 		if err != nil {
 			resp.Diagnostics.AddError("The state to move from names an endpoint that cannot be used",
-				fmt.Sprintf("The endpoint in the state of the %s cannot be used: %s. A token is sent only to the endpoint it belongs to, so nothing was sent or moved. "+
+				fmt.Sprintf("The provider cannot use the endpoint in the state of the %s: %s. It sends a token only to the endpoint it belongs to, so nothing was sent or moved. "+
 					"Remove the moved block, and import the token (env:NAME or file:PATH) or let Terraform open a new session.", source.resource, err))
 			return
 		}

@@ -197,7 +197,7 @@ func TestMoveWithoutToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := fmt.Sprintf("ERROR: No Flame token in the state to move from\nThe state of the %s holds no auth_token", source.Type)
+		want := fmt.Sprintf("ERROR: No Flame token in the state to move from\nThe state of the %s has no auth_token", source.Type)
 		if name == "stranger" {
 			want = "ERROR: Unable to Move Resource State\n"
 		}
@@ -377,7 +377,7 @@ func TestMoveWithUnknownEndpoint(t *testing.T) {
 	w.apply()
 	w.write("main.tf", requireFlame+movedBlock("terraform_data", "this")+oneSession)
 	w.write("later.tf", "resource \"terraform_data\" \"later\" {\n  input = "+hclString(fake.URL())+"\n}\n"+providerBlock("endpoint = terraform_data.later.output"))
-	w.fails([]string{"The moved session cannot be taken over yet", "without the moved block"}, "plan", "-input=false")
+	w.fails([]string{"The moved session cannot be taken over yet", "Remove the moved block"}, "plan", "-input=false")
 	saw(t, fake, 0, 0, 0)
 	w.write("later.tf", "")
 	w.must("plan", "-input=false").doesNotSay(t, "a warning", "The Flame session could not be verified")

@@ -23,10 +23,10 @@ func TestWrongPasswordIsSentOnce(t *testing.T) {
 	r := w.fails(nil, "apply", "-auto-approve", "-input=false")
 	saw(t, fake, 1, 0, 0)
 	for text, want := range map[string]int{
-		"Error: Could not open a Flame session":                                                        count,
-		"Flame answered 401 (wrong credentials or no session)":                                         count,
-		"was not sent, because another request of this run had failed in the same way: Flame answered": count - 1,
-		"Check user and password":                                                                      count,
+		"Error: Could not open a Flame session":                                                       count,
+		"Flame answered 401 (wrong credentials or no session)":                                        count,
+		"was not sent because another request of this run had failed in the same way: Flame answered": count - 1,
+		"Check the user and password":                                                                 count,
 	} {
 		if n := strings.Count(r.Text(), text); n != want {
 			t.Errorf("%q is printed %d times, want %d", text, n, want)
@@ -44,7 +44,7 @@ func TestPauseOfAnotherEndpoint(t *testing.T) {
 	old.Reset()
 	old.Always(flametest.OpRevoke, &flametest.Fault{Status: 503, Header: map[string][]string{"Retry-After": {"600"}}})
 	w.setenv(envEndpoint, current.URL())
-	w.fails(nil, "apply", "-auto-approve", "-input=false").says(t, "Flame asked for a pause")
+	w.fails(nil, "apply", "-auto-approve", "-input=false").says(t, "Flame asked the provider to wait")
 	saw(t, current, 12, 0, 1) // once, whether the second login has ended the first session
 	if n := len(old.Live()); n != count {
 		t.Errorf("%d of the old tokens are alive, want %d", n, count)

@@ -281,7 +281,7 @@ func TestSessionOpenErrors(t *testing.T) {
 	}{
 		"wrong password": {
 			password: "wrong-secret", posts: 1,
-			texts: []string{"Could not open a Flame session", "Flame answered 401", "Check user and password", "not sent again"},
+			texts: []string{"Could not open a Flame session", "Flame answered 401", "Check the user and password", "does not send refused credentials twice"},
 		},
 		"unreachable": {
 			endpoint: func(*flametest.Server) string { return "http://127.0.0.1:1/api/v1" },
@@ -293,15 +293,15 @@ func TestSessionOpenErrors(t *testing.T) {
 		},
 		"wrong path": {
 			endpoint: func(fake *flametest.Server) string { return strings.TrimSuffix(fake.URL(), "/v1") },
-			texts:    []string{"404 (not found)", "The endpoint may lack a part of its path"},
+			texts:    []string{"404 (not found)", "part of its path may be missing"},
 		},
 		"HTML": {
 			fault: &flametest.Fault{Status: 200, Body: html}, posts: 1,
-			texts: []string{"the answer is not a JSON object", "a proxy's or a login page", "Flame may have opened a session"},
+			texts: []string{"the answer is not a JSON object", "such as a proxy or a login page", "Flame may have opened a session"},
 		},
 		"a gateway's page": {
 			fault: &flametest.Fault{Status: 401, Body: html}, posts: 1,
-			texts: []string{"the answer was 401", "but not Flame's own", "Something in front of Flame", "what stands before it"},
+			texts: []string{"the answer was 401", "but it did not come from Flame", "A gateway or a login page in front of Flame", "and the gateway"},
 		},
 		"no token": {
 			fault: &flametest.Fault{Status: 200, Body: `{"id":1}`}, posts: 1,
@@ -309,7 +309,7 @@ func TestSessionOpenErrors(t *testing.T) {
 		},
 		"redirect": {
 			fault: &flametest.Fault{Status: 302, Header: map[string][]string{"Location": {"https://elsewhere.example/login?next=secret"}}}, posts: 1,
-			texts: []string{"a redirect to https://elsewhere.example", "Set the endpoint to where the API really is"},
+			texts: []string{"a redirect to https://elsewhere.example", "Set the endpoint to the address of the API itself"},
 		},
 		"administrators only": {
 			fault: &flametest.Fault{Status: 403}, posts: 1,

@@ -24,6 +24,7 @@ type row struct {
 	Resource string
 	Count    int
 	Latency  int64 `json:"latency_ns"`
+	Remote   bool
 	Apply    measure
 	Refresh  measure
 	Destroy  measure
@@ -81,6 +82,9 @@ func newPlot(title string, rows []row, value func(row) measure) (*plot.Plot, err
 		name := r.Resource
 		if r.Resource != "terraform_data" && r.Resource != "random_id" { // these call no API
 			name = fmt.Sprintf("%s, API latency %d ms", r.Resource, r.Latency/1e6)
+		}
+		if r.Remote {
+			name += ", remote state"
 		}
 		if lines[name] == nil {
 			names = append(names, name)

@@ -1,8 +1,8 @@
-# Open for the time of one run: plan and apply open a session each, and revoke
-# it at their end. Its token gets into no plan file and no state.
+# One session for each plan and one for each apply. Its token is in no plan file and in
+# no state.
 ephemeral "flame_session" "deploy" {}
 
-# A program that uses the token. Terraform keeps its output to itself.
+# A program that uses the token. Terraform does not print its output.
 resource "terraform_data" "deploy" {
   provisioner "local-exec" {
     command = "echo deploying with session $FLAME_SESSION"

@@ -1,3 +1,3 @@
-# Terraform prints the ID of an import, so it says where the token is: in an
-# environment variable, or (file:token.txt) in a file.
+# Terraform prints import IDs, so the ID only names the place of the token: an
+# environment variable, or a file (file:token.txt).
 terraform import flame_session.reports env:FLAME_TOKEN

@@ -1,17 +1,13 @@
 resource "flame_session" "reports" {
-  rotate_after = "720h" # the first plan after 30 days opens a new session
+  rotate_after = "720h" # the first plan after 30 days replaces the session
 
   rotate_when_changed = {
-    release = "2026-03" # and so does any change of these
-  }
-
-  lifecycle {
-    create_before_destroy = true # the old token works until the new one is in place
+    release = "2026-03" # so does a change of any value here
   }
 }
 
 output "authorization" {
-  description = "What to send in the header Authorization."
+  description = "The value of the Authorization header."
   value       = "Token token=${flame_session.reports.auth_token}"
   sensitive   = true
 }

@@ -1,5 +1,5 @@
-# Another provider calls the Flame API with a token that lives for one run. It
-# is in no plan file and no state.
+# Another provider calls the Flame API with a token that lives for one run. No plan file
+# and no state holds it.
 terraform {
   required_providers {
     flame = {

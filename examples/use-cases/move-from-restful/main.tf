@@ -1,6 +1,6 @@
-# Takes over a session that magodo/restful has opened as restful_operation.session:
-# the token is in its state, so nothing is sent, and nothing that uses it changes.
-# Once this is applied everywhere, the moved block and restful can go.
+# Takes over a session that magodo/restful has opened as restful_operation.session. The
+# token is in its state, so nothing is sent. Once this is applied everywhere, remove the
+# moved block and the requirement of restful.
 terraform {
   required_providers {
     flame = {
@@ -18,3 +18,8 @@ moved {
 }
 
 resource "flame_session" "session" {}
+
+output "auth_token" {
+  value     = flame_session.session.auth_token # was restful_operation.session.output.auth_token
+  sensitive = true
+}

@@ -1,5 +1,6 @@
-# A new token every week, or when the release changes. With create_before_destroy
-# both tokens work until everything that uses the token has the new one.
+# Opens a new session every week, and when the release changes. With
+# create_before_destroy, the old token works until everything that uses it has the new
+# one.
 terraform {
   required_providers {
     flame = {
@@ -22,7 +23,7 @@ resource "flame_session" "service" {
   }
 }
 
-# Stands for what uses the token, and is made anew with it.
+# Stands for a resource that must be replaced with each token.
 resource "terraform_data" "service" {
   triggers_replace = {
     session = flame_session.service.id

@@ -1,5 +1,5 @@
-# One session for each user. The passwords come from a variable that is ephemeral,
-# so that none of them is stored: TF_VAR_passwords='{"ada@example.com": "…"}'.
+# A session for each user. The variable with the passwords is ephemeral, so none is
+# stored: TF_VAR_passwords='{"ada@example.com": "…", "grace@example.com": "…"}'
 terraform {
   required_providers {
     flame = {

@@ -37,6 +37,9 @@ func main() {
 	flag.StringVar(&counts, "counts", "100,500,1000", "numbers of sessions, separated by commas")
 	flag.StringVar(&latencies, "latencies", "0s,50ms", "latencies of the API, separated by commas")
 	flag.BoolVar(&b.tls, "tls", false, "serve the API over TLS, with HTTP/2")
+	flag.BoolVar(&b.remote, "remote", false, "also measure sessions whose state is in a remote backend")
+	flag.IntVar(&b.blocks, "blocks", 1, "resource `blocks` to spread the instances over")
+	flag.IntVar(&b.parallelism, "parallelism", 10, "Terraform's `limit` of concurrent operations")
 	flag.IntVar(&b.repeats, "repeats", 3, "how many times to measure each row, if the budget allows; at least once")
 	flag.DurationVar(&b.budget, "budget", 9*time.Minute, "start no repetition that would end after this time")
 	flag.StringVar(&out, "json", "", "the JSON `file` for the medians")
@@ -53,7 +56,8 @@ type bench struct {
 	terraform, provider, random, restful string
 	repeats                              int
 	budget                               time.Duration
-	tls                                  bool
+	blocks, parallelism                  int
+	tls, remote                          bool
 }
 
 // A Row holds the medians for one kind of resource, count and latency.
@@ -61,6 +65,7 @@ type Row struct {
 	Resource  string        `json:"resource"`
 	Count     int           `json:"count"`
 	Latency   time.Duration `json:"latency_ns"`
+	Remote    bool          `json:"remote"` // the state is in a remote backend, not in a file
 	Repeats   int           `json:"repeats"`
 	Apply     Measure       `json:"apply"`
 	Refresh   Measure       `json:"refresh"`
@@ -143,7 +148,12 @@ func (b *bench) rows(count int, latencies []string) ([]Row, error) {
 		if b.restful != "" {
 			rows = append(rows, Row{Resource: "restful_operation", provider: b.restful, Count: count, Latency: latency})
 		}
-		rows = append(rows, Row{Resource: "flame_session", provider: b.provider, Count: count, Latency: latency})
+		session := Row{Resource: "flame_session", provider: b.provider, Count: count, Latency: latency}
+		rows = append(rows, session)
+		if b.remote {
+			session.Remote = true
+			rows = append(rows, session)
+		}
 	}
 	return rows, nil
 }
@@ -181,12 +191,17 @@ provider "restful" {
 	},
 }
 
-func (k kind) configuration(resource string, count int) string {
+func (k kind) configuration(resource string, count, blocks int) string {
 	var required string
 	if k.source != "" {
 		required = fmt.Sprintf("terraform {\n  required_providers {\n    %s = {\n      source = %q\n    }\n  }\n}\n", path.Base(k.source), k.source)
 	}
-	return fmt.Sprintf("%s%s\nresource %q \"this\" {\n  count = %d\n  %s\n}\n", required, k.provider, resource, count, k.arguments)
+	configuration := required + k.provider
+	for i := range blocks {
+		n := count*(i+1)/blocks - count*i/blocks
+		configuration += fmt.Sprintf("\nresource %q \"this%d\" {\n  count = %d\n  %s\n}\n", resource, i, n, k.arguments)
+	}
+	return configuration
 }
 
 // measure applies, refreshes and destroys a row's resources once, in a new
@@ -206,8 +221,15 @@ func (b *bench) measure(ctx context.Context, row *Row) (err error) {
 	if err := b.prepare(w, fake, row); err != nil {
 		return err
 	}
+	if row.Remote {
+		stop, err := storeRemotely(ctx, w, kinds[row.Resource].source, row.provider)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	for i, args := range commands {
-		s, err := observe(ctx, w, fake, args)
+		s, err := observe(ctx, w, fake, append(args, fmt.Sprintf("-parallelism=%d", b.parallelism)))
 		if err != nil {
 			return err
 		}
@@ -248,7 +270,7 @@ func (b *bench) prepare(w *terraformtest.Workspace, fake *flametest.Server, row 
 		w.Setenv("FLAME_"+strings.ToUpper(name), value)
 		w.Setenv("TF_VAR_"+name, value)
 	}
-	return w.Write("main.tf", kind.configuration(row.Resource, row.Count))
+	return w.Write("main.tf", kind.configuration(row.Resource, row.Count, b.blocks))
 }
 
 // observe runs Terraform and samples the provider's processes meanwhile.
@@ -266,13 +288,17 @@ func observe(ctx context.Context, w *terraformtest.Workspace, fake *flametest.Se
 func print(rows []Row) error {
 	fmt.Printf("%s/%s, %d cores. All values are medians. ×: ratio to as many %s resources. ±: (slowest - fastest) / median.\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), baseline)
 	var t strings.Builder
-	fmt.Fprintln(&t, "resource\tcount\tlatency\tapply\t×\t±\trefresh\t×\t±\tdestroy\t×\t±\tCPU\tprovider CPU\tprovider peak\trequests\tconnections\trepeats\t")
+	fmt.Fprintln(&t, "resource\tcount\tlatency\tstate\tapply\t×\t±\trefresh\t×\t±\tdestroy\t×\t±\tCPU\tprovider CPU\tprovider peak\trequests\tconnections\trepeats\t")
 	var base Row // comes before the rows to compare with it
 	for _, r := range rows {
 		if r.Resource == baseline {
 			base = r
 		}
-		fmt.Fprintf(&t, "%s\t%d\t%s\t", r.Resource, r.Count, r.Latency)
+		state := "file"
+		if r.Remote {
+			state = "remote"
+		}
+		fmt.Fprintf(&t, "%s\t%d\t%s\t%s\t", r.Resource, r.Count, r.Latency, state)
 		for _, pair := range [][2]Measure{{r.Apply, base.Apply}, {r.Refresh, base.Refresh}, {r.Destroy, base.Destroy}} {
 			spread := "unknown"
 			if r.Repeats > 1 {

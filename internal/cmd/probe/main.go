@@ -10,8 +10,6 @@
 package main
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -20,10 +18,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
-	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/probe"
 )
 
 func main() {
@@ -42,53 +39,15 @@ func main() {
 // run probes the API that the environment names. rootCAs are the authorities to trust;
 // nil means those of the system.
 func run(ctx context.Context, getenv func(string) string, yes bool, rootCAs *x509.CertPool, stdin io.Reader, stdout io.Writer) error {
-	endpoint, err := flame.ParseEndpoint(cmp.Or(getenv("FLAME_ENDPOINT"), flame.DefaultEndpoint))
+	p, err := probe.Begin(ctx, probe.Options{
+		What:   "This opens two sessions at %s for the user in FLAME_USER, and closes both.\n",
+		Getenv: getenv, Yes: yes, Flags: "PROBE_FLAGS", RootCAs: rootCAs, Stdin: stdin, Stdout: stdout,
+	})
 	if err != nil {
-		return fmt.Errorf("FLAME_ENDPOINT is not valid: %w", err)
+		return err
 	}
-	user, password := getenv("FLAME_USER"), flame.NewPassword(getenv("FLAME_PASSWORD"))
-	if user == "" || password.IsZero() {
-		return errors.New("set FLAME_USER and FLAME_PASSWORD, and FLAME_ENDPOINT if yours is not the default")
-	}
-	warn(stdout, endpoint)
-	if !yes {
-		if err := confirm(ctx, stdin, stdout); err != nil {
-			return err
-		}
-	}
-	p := newProbe(endpoint, user, password, rootCAs)
-	defer p.transport.CloseIdleConnections()
-	err = p.look(ctx)
-	err = errors.Join(err, p.closeAll(ctx))
-	p.report(stdout)
+	err = p.Look(ctx)
+	err = errors.Join(err, p.CloseAll(ctx))
+	p.Report(stdout)
 	return err
-}
-
-func warn(w io.Writer, endpoint flame.Endpoint) {
-	_, _ = fmt.Fprintf(w, `This opens two sessions at %s for the user in FLAME_USER, and closes both.
-Other sessions of this user may end: a login or a revocation may end all of them.
-Use a user that nothing else uses. A wrong password is sent once, and not again.
-`, endpoint.Origin())
-	if endpoint.Plaintext() {
-		_, _ = fmt.Fprintln(w, "The endpoint is plain http: anyone on the way can read the password and the tokens.")
-	}
-}
-
-// confirm asks whether to begin, and returns an error unless the answer is yes.
-func confirm(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
-	_, _ = fmt.Fprint(stdout, "Type yes to begin: ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(stdin).ReadString('\n')
-		answer <- strings.TrimSpace(line)
-	}()
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted: nothing was sent")
-	case line := <-answer:
-		if !strings.EqualFold(line, "yes") {
-			return errors.New("nothing was sent: answer yes, or pass -yes (with make: PROBE_FLAGS=-yes)")
-		}
-	}
-	return nil
 }

@@ -148,6 +148,17 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// What a rate limit refuses is sent again, logins too: nothing was carried out.
+func TestRateLimit(t *testing.T) {
+	p := newProbed(t, flametest.Config{RateLimit: flametest.RateLimit{PerSecond: 20, Burst: 1}, Kind: flametest.Sweeping})
+	p.run(t.Context(), flametest.Password)
+	p.want(`kind +sweeping: .*`, `GET organizations, first token +429 .*`, `sessions +opened 2, left alive 0, .*`)
+	p.wantClean(p.fake.Count(flametest.OpOpen))
+	if opened := p.fake.Opened(); p.err != nil || opened != 2 {
+		t.Errorf("opened %d, error %v", opened, p.err)
+	}
+}
+
 func TestWrongPassword(t *testing.T) {
 	p := newProbed(t, flametest.Config{})
 	p.run(t.Context(), "not the right one")
@@ -193,7 +204,7 @@ func TestNoAnswer(t *testing.T) {
 			if p.err == nil {
 				t.Error("no error")
 			}
-			p.want(`.* no whole answer arrived`)
+			p.want(`.* no complete answer arrived`)
 			p.wantClean(p.fake.Count(flametest.OpOpen))
 		})
 	}
@@ -204,7 +215,7 @@ func TestDeleteFails(t *testing.T) {
 	p := newProbed(t, flametest.Config{})
 	p.fake.Script(flametest.OpRevoke, flametest.Fault{Status: http.StatusServiceUnavailable}, flametest.Fault{Status: http.StatusServiceUnavailable})
 	p.run(t.Context(), flametest.Password)
-	p.want(`kind +independent or sweeping: .*`, `access_token on DELETE +not told.*`, `sessions +opened 2, left alive 0, .*`)
+	p.want(`kind +independent or sweeping: .*`, `access_token on DELETE +not wanted.*`, `sessions +opened 2, left alive 0, .*`)
 	p.wantClean(2)
 }
 

@@ -28,6 +28,10 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	resourceschema "github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/int64planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
@@ -87,7 +91,13 @@ func (p *standIn) Resources(context.Context) []func() resource.Resource {
 	if p.name == "vault" {
 		return []func() resource.Resource{func() resource.Resource { return &vaultSecret{} }}
 	}
-	return nil
+	var all []func() resource.Resource
+	for name, s := range secrets {
+		if strings.HasPrefix(name, p.name+"_") {
+			all = append(all, func() resource.Resource { return &storedSecret{name: name, schema: s} })
+		}
+	}
+	return all
 }
 
 func (p *standIn) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
@@ -247,6 +257,68 @@ func (v *vaultSecret) Update(ctx context.Context, req resource.UpdateRequest, re
 func (v *vaultSecret) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	v.write(ctx, req.State, &resp.Diagnostics, http.MethodDelete)
 }
+
+// secrets are the resources of other stores, by their type.
+var secrets = map[string]resourceschema.Schema{
+	"aws_secretsmanager_secret": {Attributes: map[string]resourceschema.Attribute{
+		"name": resourceschema.StringAttribute{Required: true},
+		"id":   resourceschema.StringAttribute{Computed: true, Default: stringdefault.StaticString("arn")},
+	}},
+	"aws_secretsmanager_secret_version": {Attributes: map[string]resourceschema.Attribute{
+		"secret_id":                resourceschema.StringAttribute{Required: true},
+		"secret_string_wo":         resourceschema.StringAttribute{Optional: true, WriteOnly: true},
+		"secret_string_wo_version": resourceschema.Int64Attribute{Optional: true, PlanModifiers: []planmodifier.Int64{int64planmodifier.RequiresReplace()}},
+	}},
+	"github_actions_secret": {Attributes: map[string]resourceschema.Attribute{
+		"repository":  resourceschema.StringAttribute{Required: true},
+		"secret_name": resourceschema.StringAttribute{Required: true},
+		"value":       resourceschema.StringAttribute{Optional: true, Sensitive: true},
+	}},
+	"kubernetes_secret_v1": {
+		Attributes: map[string]resourceschema.Attribute{
+			"data_wo":          resourceschema.MapAttribute{Optional: true, WriteOnly: true, ElementType: types.StringType},
+			"data_wo_revision": resourceschema.Int64Attribute{Optional: true},
+		},
+		Blocks: map[string]resourceschema.Block{
+			"metadata": resourceschema.ListNestedBlock{NestedObject: resourceschema.NestedBlockObject{Attributes: map[string]resourceschema.Attribute{
+				"name": resourceschema.StringAttribute{Optional: true},
+			}}},
+		},
+	},
+}
+
+// storedSecret is one of them. It sends its whole configuration to the store.
+type storedSecret struct {
+	name   string
+	schema resourceschema.Schema
+}
+
+func (s *storedSecret) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = s.name
+}
+
+func (s *storedSecret) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = s.schema
+}
+
+func (s *storedSecret) write(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) {
+	c := client{base: os.Getenv("STORE_ADDR")}
+	c.send(ctx, diags, http.MethodPost, "/"+s.name, config.Raw.String())
+}
+
+func (s *storedSecret) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	s.write(ctx, req.Config, &resp.Diagnostics)
+	resp.State.Raw = req.Plan.Raw
+}
+
+func (*storedSecret) Read(context.Context, resource.ReadRequest, *resource.ReadResponse) {}
+
+func (s *storedSecret) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	s.write(ctx, req.Config, &resp.Diagnostics)
+	resp.State.Raw = req.Plan.Raw
+}
+
+func (*storedSecret) Delete(context.Context, resource.DeleteRequest, *resource.DeleteResponse) {}
 
 // vaultRead is the ephemeral resource vault_kv_secret_v2.
 type vaultRead struct{ client client }

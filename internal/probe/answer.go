@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-package main
+package probe
 
 import (
 	"bytes"
@@ -16,8 +16,10 @@ import (
 	"net/http/httptrace"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 )
@@ -36,11 +38,35 @@ type answer struct {
 	limits    []string // names of the headers about rate limits
 	ids       []string // names of the headers with a request ID
 	token     flame.Token
+	wait      time.Duration // that a Retry-After in seconds asks for
 }
 
-// send sends one request. Its error means that there was no answer. An interrupt waits
-// for the answer to a request that is under way: it may bring a token.
-func (p *probe) send(ctx context.Context, op flame.Operation, what string, token flame.Token, body []byte) (*answer, error) {
+// send sends a request, again only if the answer is 429. Its error means that there was no
+// answer.
+func (p *Probe) send(ctx context.Context, op flame.Operation, what string, token flame.Token, body []byte) (*answer, error) {
+	for tries := 1; ; tries++ {
+		a, err := p.sendOnce(ctx, op, what, token, body)
+		if err != nil || a.status != http.StatusTooManyRequests || tries == maxTries {
+			return a, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errInterrupted
+		case <-time.After(max(a.wait, shortestWait<<(tries-1))):
+		}
+	}
+}
+
+// How long the probe waits where there is a rate limit.
+const (
+	maxTries     = 8
+	shortestWait = 100 * time.Millisecond // doubles with each try
+	longestWait  = time.Minute            // that the API can ask for
+)
+
+// sendOnce sends one request. An interrupt waits for the answer to a request that is under
+// way: it may bring a token.
+func (p *Probe) sendOnce(ctx context.Context, op flame.Operation, what string, token flame.Token, body []byte) (*answer, error) {
 	if ctx.Err() != nil {
 		return nil, errInterrupted
 	}
@@ -65,7 +91,7 @@ func (p *probe) send(ctx context.Context, op flame.Operation, what string, token
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if !token.IsZero() {
-		request.Header.Set("Authorization", flame.AuthorizationHeader(token))
+		request.Header.Set("Authorization", "Token token="+token.Reveal()) // not the client's, on which this is a check
 	}
 	// A transport follows no redirect.
 	response, err := p.transport.RoundTrip(request)
@@ -94,15 +120,15 @@ func reason(err error) string {
 	case errors.As(err, &certificate):
 		return "the server's certificate is not trusted"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no whole answer arrived in time"
+		return "no complete answer arrived in time"
 	case errors.As(err, &op) && op.Op == "dial":
 		return "no connection could be made"
 	}
-	return "no whole answer arrived"
+	return "no complete answer arrived"
 }
 
 // read reads a response into a.
-func (p *probe) read(a *answer, response *http.Response) error {
+func (p *Probe) read(a *answer, response *http.Response) error {
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	a.status, a.proto = response.StatusCode, response.Proto
 	var body []byte
@@ -150,6 +176,9 @@ func (a *answer) describe(w words, header http.Header, body []byte) {
 		}
 	}
 	a.body = w.shape(body, a.html)
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
+		a.wait = min(max(0, time.Duration(seconds)*time.Second), longestWait)
+	}
 }
 
 var (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-package main
+package probe
 
 import (
 	"cmp"
@@ -14,8 +14,8 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 )
 
-// report prints what the run has learned. It holds no secret, no user and no URL.
-func (p *probe) report(out io.Writer) {
+// Report prints what was learned. It holds no secret, no user and no URL.
+func (p *Probe) Report(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush() //nolint:errcheck // nobody is left to read of it
 	line := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
@@ -29,7 +29,7 @@ func (p *probe) report(out io.Writer) {
 	}
 	_ = w.Flush()
 	line()
-	line("kind", p.kind)
+	line("kind", string(p.kind)+": "+p.why)
 	line("access_token on DELETE", p.accessTokenFinding())
 	line("dead token on GET", describeRefusal(p.deadGet))
 	line("dead token on DELETE", describeRefusal(p.deadClose))
@@ -37,13 +37,7 @@ func (p *probe) report(out io.Writer) {
 	line("request ID headers", p.names(func(a *answer) []string { return a.ids }))
 	line("HTTP version", p.names(func(a *answer) []string { return []string{a.proto} }))
 	line("endpoint", p.whichEndpoint())
-	left := 0
-	for _, s := range p.sessions {
-		if !s.ended {
-			left++
-		}
-	}
-	line("sessions", fmt.Sprintf("opened %d, left alive %d, without a token that arrived %d", p.opened(), left, p.lost))
+	line("sessions", fmt.Sprintf("opened %d, left alive %d, without a token that arrived %d", p.Opened(), len(p.Sessions()), p.lost))
 	_ = w.Flush()
 	line("\nWhat nobody could tell from the documentation:")
 	for _, s := range p.settled() {
@@ -55,8 +49,8 @@ func (p *probe) report(out io.Writer) {
 	}
 }
 
-// opened returns the number of successful logins.
-func (p *probe) opened() (n int) {
+// Opened returns the number of successful logins.
+func (p *Probe) Opened() (n int) {
 	for _, a := range p.answers {
 		if a.op == flame.OpOpen && a.status/100 == 2 {
 			n++
@@ -65,14 +59,14 @@ func (p *probe) opened() (n int) {
 	return n
 }
 
-func (p *probe) whichEndpoint() string {
+func (p *Probe) whichEndpoint() string {
 	if p.endpoint.String() == flame.DefaultEndpoint {
 		return "the default"
 	}
 	return "not the default"
 }
 
-func (p *probe) accessTokenFinding() string {
+func (p *Probe) accessTokenFinding() string {
 	switch {
 	case p.closed == nil:
 		return "not told: no DELETE succeeded"
@@ -90,7 +84,7 @@ func describeRefusal(a *answer) string {
 }
 
 // names returns the different names in all answers.
-func (p *probe) names(of func(*answer) []string) string {
+func (p *Probe) names(of func(*answer) []string) string {
 	var all []string
 	for _, a := range p.answers {
 		all = append(all, of(a)...)
@@ -107,14 +101,13 @@ type unknown struct {
 	finding  string
 }
 
-func (p *probe) settled() []unknown {
-	kind, _, _ := strings.Cut(p.kind, ":")
+func (p *Probe) settled() []unknown {
 	characters, longest := p.characters()
 	retryAfter := strings.Contains(p.names(func(a *answer) []string { return a.limits }), "Retry-After")
 	return []unknown{
-		{"status of success", p.opened() > 0 && p.closed != nil, p.successes()},
-		{"what a login does to an earlier token", slices.Contains([]string{"independent", "sweeping", "shared", "superseding", "independent or sweeping"}, kind), kind},
-		{"what DELETE does to other tokens", kind == "independent" || kind == "sweeping", kind},
+		{"status of success", p.Opened() > 0 && p.closed != nil, p.successes()},
+		{"what a login does to an earlier token", p.kind != NotTold, string(p.kind)},
+		{"what DELETE does to other tokens", p.kind == Independent || p.kind == Sweeping, string(p.kind)},
 		{"a limit of live tokens per user above two", false, "not tried: it may end sessions of others"},
 		{"what a dead token gets", p.deadGet != nil && p.deadClose != nil && p.deadClose.status != 0, "see above"},
 		{"characters of a token", false, fmt.Sprintf("so far %s, up to %d characters; two tokens prove no rule", characters, longest)},
@@ -126,7 +119,7 @@ func (p *probe) settled() []unknown {
 }
 
 // successes returns the statuses of successful logins and revocations.
-func (p *probe) successes() string {
+func (p *Probe) successes() string {
 	found := p.names(func(a *answer) []string {
 		if a.status/100 != 2 {
 			return nil
@@ -137,7 +130,7 @@ func (p *probe) successes() string {
 }
 
 // characters returns which characters the tokens have, and the length of the longest.
-func (p *probe) characters() (which string, longest int) {
+func (p *Probe) characters() (which string, longest int) {
 	which = "only letters, digits, - and _"
 	for _, s := range p.sessions {
 		text := s.token.Reveal()

@@ -1,7 +1,5 @@
-# The password is read from a secret store and is not kept anywhere; the token
-# goes back into the store, for programs to read there. Ephemeral and write-only:
-# the resource in the store keeps neither in the state. The session does keep
-# its token, because it has to revoke it one day.
+# The token in Vault. The password comes from Vault too, and is stored nowhere else. The
+# argument is write-only, so this resource does not store the token. The session does.
 terraform {
   required_providers {
     flame = {
@@ -33,6 +31,6 @@ resource "vault_kv_secret_v2" "token" {
   name         = "flame/token"
   data_json_wo = jsonencode({ auth_token = flame_session.reports.auth_token })
 
-  # A number that changes with every session, so that a new token is written.
+  # Changes with every session, so that a new token is written.
   data_json_wo_version = parseint(substr(flame_session.reports.id, 0, 12), 16)
 }

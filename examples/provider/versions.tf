@@ -1,0 +1,7 @@
+terraform {
+  required_providers {
+    flame = {
+      source = "flameanalytics/flame"
+    }
+  }
+}

@@ -1,0 +1,15 @@
+# A configuration that opens a session and hands its token to others.
+terraform {
+  required_providers {
+    flame = {
+      source = "flameanalytics/flame"
+    }
+  }
+}
+
+resource "flame_session" "reports" {}
+
+output "auth_token" {
+  value     = flame_session.reports.auth_token
+  sensitive = true
+}
