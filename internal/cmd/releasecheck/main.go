@@ -9,6 +9,8 @@
 //   - Real Terraform and OpenTofu install the provider from a local registry, and
 //     apply and destroy examples/demo with it.
 //   - Both refuse archives that were tampered with.
+//   - Terraform applies and destroys examples/demo with the binary of each platform
+//     that this machine can run, also with qemu and wine. The others are listed.
 //
 // It needs gpg and git on PATH, and runs only on Linux: elsewhere, no environment
 // variable makes Go programs trust the registry's certificate.
@@ -98,7 +100,10 @@ func (c *check) run(ctx context.Context, sbom string) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.install(ctx, rel)
+	if err := c.install(ctx, rel); err != nil {
+		return err
+	}
+	return c.start(ctx, rel)
 }
 
 // prepare creates the scratch folder and the environment for goreleaser.

@@ -32,6 +32,7 @@ var platforms = []platform{
 	{"darwin", "arm64"},
 	{"windows", "amd64"},
 	{"windows", "386"},
+	{"windows", "arm64"},
 	{"freebsd", "amd64"},
 	{"freebsd", "386"},
 }
