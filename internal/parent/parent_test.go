@@ -34,20 +34,20 @@ func beParent() {
 	child.Env = append(os.Environ(), role+"=child")
 	child.Stdin, child.Stdout = os.Stdin, os.Stdout
 	if err := child.Start(); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 func beChild() {
 	died := parent.Watch()
-	fmt.Println("parent died:", died())
+	fmt.Fprintln(os.Stdout, "parent died:", died())
 	for range time.Tick(10 * time.Millisecond) {
 		if died() {
 			break
 		}
 	}
-	fmt.Println("parent died:", true)
+	fmt.Fprintln(os.Stdout, "parent died:", true)
 }
 
 func TestWatch(t *testing.T) {

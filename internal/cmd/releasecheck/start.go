@@ -63,6 +63,10 @@ func findEmulator(p platform) (path, reason string) {
 	if err != nil {
 		return "", name + " is not installed"
 	}
+	// Go's runtime needs it, and old wines lack it.
+	if found, _ := filepath.Glob("/usr/lib/*/wine/*-windows/bcryptprimitives.dll"); p.os == "windows" && len(found) == 0 {
+		return "", "this wine has no bcryptprimitives.dll, which Go needs"
+	}
 	return path, ""
 }
 
