@@ -37,7 +37,7 @@ func (a *sessionRevokeAction) Metadata(_ context.Context, req action.MetadataReq
 
 func (a *sessionRevokeAction) Schema(_ context.Context, _ action.SchemaRequest, resp *action.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that you handed over and no longer need. If the token is already dead, the action succeeds.",
+		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that you no longer need. If the token is already dead, the action succeeds.",
 		Attributes: map[string]schema.Attribute{
 			"auth_token": schema.StringAttribute{
 				Required:            true,
