@@ -345,7 +345,7 @@ func TestGuideMoveImport(t *testing.T) {
 	token := openElsewhere(t, w.fake, 1)[0]
 	w.approve()
 	out, code := w.paste("-s", snippet(t, "moving-from-other-providers", "read -rs FLAME_TOKEN")+token+"\n")
-	if code != 0 || !strings.Contains(out, "1 imported") || strings.Contains(out, token) {
+	if code != 0 || !strings.Contains(out, "1 imported") || !strings.Contains(out, "0 destroyed") || strings.Contains(out, token) {
 		t.Errorf("exit code %d: %s", code, strings.ReplaceAll(out, token, "TOKEN"))
 	}
 	if got := w.sessions()["reports"].text("id"); got != flame.NewToken(token).SessionID() {
