@@ -215,7 +215,7 @@ func TestDeleteFails(t *testing.T) {
 	p := newProbed(t, flametest.Config{})
 	p.fake.Script(flametest.OpRevoke, flametest.Fault{Status: http.StatusServiceUnavailable}, flametest.Fault{Status: http.StatusServiceUnavailable})
 	p.run(t.Context(), flametest.Password)
-	p.want(`kind +independent or sweeping: .*`, `access_token on DELETE +not told.*`, `sessions +opened 2, left alive 0, .*`)
+	p.want(`kind +independent or sweeping: .*`, `access_token on DELETE +not wanted.*`, `sessions +opened 2, left alive 0, .*`)
 	p.wantClean(2)
 }
 
