@@ -46,7 +46,7 @@ var mutants = []struct {
 	},
 	{
 		"a session that was opened at last says how many were lost", "provider/resource_session.go",
-		"	id := held.Token.SessionID()\n	addLostAnswers(&resp.Diagnostics, id, opened.Lost)\n", "	id := held.Token.SessionID()\n",
+		"	addLostAnswers(&resp.Diagnostics, id, opened.Lost)\n", "",
 	},
 	{
 		"a 404 proves nothing", "flame/client.go",
@@ -74,7 +74,7 @@ var mutants = []struct {
 	},
 	{
 		"a session that could not be revoked stays in the state", "provider/resource_session.go",
-		"		addRevokeFailure(&resp.Diagnostics, id, err)\n		return\n", "		return\n",
+		"		addRevokeFailure(&resp.Diagnostics, id, err)\n", "",
 	},
 	{
 		"revoke_on_destroy = false is kept", "provider/provider_data.go",
@@ -86,7 +86,7 @@ var mutants = []struct {
 	},
 	{
 		"whatever Delete does not revoke, it reports", "provider/resource_session.go",
-		"		addLeftAlive(&resp.Diagnostics, id, reason)\n", "",
+		"		addLeftAlive(&resp.Diagnostics, id, reason)\n", "		_ = reason\n",
 	},
 	{
 		"a refresh keeps what it could not check", "provider/resource_session.go",
