@@ -23,7 +23,7 @@ const (
 	superseding = "On some accounts, " + loginEnds + "."
 	shared      = "Flame gives all sessions of this user the same token while it is alive."
 	loginEnds   = "a login ends the user's earlier token"
-	lostSession = "a session whose token never arrived"
+	lostSession = "a session with an unknown token"
 	sweeping    = "On this account, a revocation ends all tokens of the user."
 )
 
