@@ -35,6 +35,7 @@ var notRun = []struct{ page, line, why string }{
 	{"docs/guides/teams-remote-state-and-locking.md", "createdb terraform_state", "needs PostgreSQL"},
 	{"docs/guides/teams-remote-state-and-locking.md", "tofu apply -lock-timeout=10m", "needs two runs and a backend that locks"},
 	{"docs/guides/teams-remote-state-and-locking.md", "terraform state push errored.tfstate", "TestErroredState runs this command"},
+	{"docs/guides/thousands-of-sessions.md", "make bench", "takes ten minutes on a quiet machine"},
 	{"docs/index.md", `printf %s "$TOKEN" | sha256sum | cut -c1-16`, "flame.TestSessionID computes this; TestGuideLeakFind runs the command"},
 }
 
