@@ -76,7 +76,7 @@ func (g generator) script() Script {
 
 // run makes a run, and the configuration that is then in force.
 func (g generator) run(config Config, first bool) (Run, Config) {
-	run := Run{Order: g.number(0, 5, "order")}
+	run := Run{Order: g.number(0, 63, "order")}
 	old := config
 	if first {
 		config = g.config()

@@ -75,6 +75,7 @@ func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeReque
 	switch {
 	case err != nil:
 		addFailure(&resp.Diagnostics, "revoke the Flame session "+token.SessionID(), err)
+		addEndedByRevocation(&resp.Diagnostics, token.SessionID(), revocation.Casualties)
 	case revocation.Result == session.Spared:
 		addSpared(&resp.Diagnostics, token.SessionID(), revocation.Others, diag.SeverityError)
 	case revocation.Result == session.AlreadyGone:

@@ -23,6 +23,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/parent"
 )
 
 // Serve serves the provider to the Terraform that started this process, until
@@ -40,11 +42,11 @@ func Serve(version string, managedDebug bool) error {
 			return err
 		}
 	}
-	parent := os.Getppid()
+	parentDied := parent.Watch()
 	var stopped atomic.Bool // a second interrupt ends the server while sessions are being opened
 	server, err := NewServer(Process{
 		Version:  version,
-		Orphaned: func() bool { return stopped.Load() || !managedDebug && os.Getppid() != parent },
+		Orphaned: func() bool { return stopped.Load() || !managedDebug && parentDied() },
 		Logging:  logging,
 	})
 	if err != nil {
@@ -98,6 +100,7 @@ type Process struct {
 	Orphaned    func() bool                                                          // reports whether Terraform died
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
 	Watch       func(http.RoundTripper) http.RoundTripper                            // sees all requests; nil: nobody does
+	Jitter      func() float64                                                       // of waits, from 0 to 1; nil: at random
 	Logging     bool                                                                 // somebody reads the logs
 }
 
@@ -109,7 +112,10 @@ type Server struct {
 
 // NewServer returns the server of a process. The process must call Exit before it ends.
 func NewServer(process Process) (*Server, error) {
-	p := &flameProvider{version: process.Version, now: time.Now, orphaned: process.Orphaned, dialContext: process.DialContext, watch: process.Watch}
+	p := &flameProvider{
+		version: process.Version, now: time.Now, jitter: process.Jitter, orphaned: process.Orphaned,
+		dialContext: process.DialContext, watch: process.Watch,
+	}
 	inner, err := newServer(p, process.Logging)
 	return &Server{inner, p}, err
 }
