@@ -199,7 +199,7 @@ func TestTimeLimits(t *testing.T) {
 				if got := s.fake.Count(operation.request); took != test.want || got != 1 {
 					t.Errorf("%s with %v: %d requests in %s, want 1 in %s", name, test.timeouts, got, took, test.want)
 				}
-				wantTexts(t, told, []string{"This operation's time limit is used up"})
+				wantTexts(t, told, []string{"This operation reached its time limit"})
 			})
 		}
 	}
