@@ -69,7 +69,7 @@ test-lives: ## thousands of random lives against a model of the rule, in simulat
 	go test -race -v -count=1 -run 'TestLives$$' -timeout $(LIVES_TIME) ./internal/lives -lives=$(LIVES) -seed=$(LIVES_SEED)
 
 test-lives-mutants: ## break the code in many ways; the lives must find each
-	FLAME_LIVES_MUTANTS=1 go test -v -count=1 -run 'TestMutants$$' -timeout 60m ./internal/lives
+	FLAME_LIVES_MUTANTS=60s go test -v -count=1 -run 'TestMutants$$' -timeout 60m ./internal/lives
 
 # Debian's packages. As an ordinary user, one may not have /usr/sbin on PATH.
 servers := nginx-light squid puma ruby-actionpack

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -37,6 +38,9 @@ type Config struct {
 	// FirstBackoff is the longest wait before the first retry; 0 means half a
 	// second. Later waits double, up to 60 times as much.
 	FirstBackoff time.Duration
+	// Jitter returns which part of the longest wait to wait, from 0 to 1; nil means
+	// [rand.Float64].
+	Jitter func() float64
 	// Observe is called after each attempt, concurrently.
 	Observe func(context.Context, Attempt)
 	// DialContext makes connections; nil means that of a [net.Dialer].
@@ -82,6 +86,9 @@ func New(config Config) *Client {
 	}
 	if config.FirstBackoff == 0 {
 		config.FirstBackoff = 500 * time.Millisecond
+	}
+	if config.Jitter == nil {
+		config.Jitter = rand.Float64
 	}
 	if config.DialContext == nil {
 		config.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
@@ -145,7 +152,7 @@ func (c *Client) Open(ctx context.Context, endpoint Endpoint, credentials Creden
 	if errors.Is(apiErr, ErrTokenUnusable) && fitsHeader(answer.session.Token) {
 		ctx, cancel := CleanUpContext(ctx)
 		defer cancel()
-		alreadyGone, err := c.revoke(ctx, endpoint, answer.session.Token)
+		alreadyGone, _, err := c.revoke(ctx, endpoint, answer.session.Token)
 		// Here, "no such session" may mean that the token arrived garbled.
 		if err == nil && !alreadyGone {
 			apiErr.TokenRevoked = true
@@ -175,51 +182,57 @@ func (c *Client) Check(ctx context.Context, endpoint Endpoint, token Token) (ali
 }
 
 // Revoke ends the session that a token belongs to. It returns true if there was no
-// such session any more: Flame answered 401, or 404 or 410 and then 401 to a check. An
-// error is an [*Error].
+// such session any more: Flame answered 401, or 404 or 410 and then 401 to a check. After
+// an attempt whose answer was lost, it returns false instead: that attempt may have ended
+// the session. An error is an [*Error].
 func (c *Client) Revoke(ctx context.Context, endpoint Endpoint, token Token) (alreadyGone bool, err error) {
 	if !fitsHeader(token) {
 		call := call{op: OpRevoke, endpoint: endpoint}
 		return false, call.error(ErrTokenUnusable)
 	}
-	return c.revoke(ctx, endpoint, token)
+	alreadyGone, lost, err := c.revoke(ctx, endpoint, token)
+	return alreadyGone && lost == 0, err
 }
 
-// revoke is Revoke without judging the token.
-func (c *Client) revoke(ctx context.Context, endpoint Endpoint, token Token) (alreadyGone bool, err error) {
+// revoke is Revoke without judging the token. It also returns how many attempts may have
+// been carried out although no response arrived.
+func (c *Client) revoke(ctx context.Context, endpoint Endpoint, token Token) (alreadyGone bool, lost int, err error) {
 	body, err := json.Marshal(map[string]string{"access_token": token.Reveal()})
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	call := call{op: OpRevoke, endpoint: endpoint, token: token}
 	_, wantsBody := c.tokenInBody.Load(endpoint)
 	if wantsBody {
 		call.body = body
 	}
-	_, _, apiErr := c.do(ctx, call)
+	_, lost, apiErr := c.do(ctx, call)
 	// The vendor's parameter table requires an access_token that its samples do
 	// not send, so it is sent only to a server that misses it.
 	if apiErr != nil && !wantsBody && (apiErr.Status == http.StatusBadRequest || apiErr.Status == http.StatusUnprocessableEntity) {
 		call.body = body
-		if _, _, apiErr = c.do(ctx, call); apiErr == nil {
+		var lostToo int
+		if _, lostToo, apiErr = c.do(ctx, call); apiErr == nil {
 			c.tokenInBody.Store(endpoint, nil)
 		}
+		lost += lostToo
 	}
 	if apiErr == nil {
-		return false, nil
+		return false, lost, nil
 	}
+	apiErr.MayBeDone = lost > 0
 	switch {
 	case errors.Is(apiErr, ErrUnauthorized):
-		return true, nil
+		return true, lost, nil
 	case apiErr.Status == http.StatusNotFound, apiErr.Status == http.StatusGone:
 		// A wrong path gets these too, so they prove nothing by themselves.
 		alive, err := c.Check(ctx, endpoint, token)
 		if err == nil && !alive {
-			return true, nil
+			return true, lost, nil
 		}
 		apiErr.StillAlive = alive
 	}
-	return false, apiErr
+	return false, lost, apiErr
 }
 
 // hasAccepted reports whether the endpoint has accepted a token or a login.

@@ -90,6 +90,8 @@ type Error struct {
 	// Lost counts the sessions that Flame may have opened, and whose tokens
 	// nobody has.
 	Lost int
+	// MayBeDone: an attempt of OpRevoke may have been carried out.
+	MayBeDone bool
 	// StillAlive: Flame answered 404 or 410 to OpRevoke, and still accepts the token.
 	StillAlive bool
 	// TokenRevoked: with ErrTokenUnusable on OpOpen, the token was revoked.

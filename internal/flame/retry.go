@@ -22,7 +22,7 @@ func (c *Client) do(ctx context.Context, call call) (answer *answer, lost int, a
 	origin := c.origin(call.endpoint)
 	defer origin.outage.leave(&call)
 	counted := 0 // failures that count against MaxRetries
-	waits := newBackoff(c.config.FirstBackoff)
+	waits := newBackoff(c.config.FirstBackoff, c.config.Jitter)
 	for number := 1; ; number++ {
 		last := apiErr
 		var err error
@@ -114,18 +114,22 @@ func gaveUp(ctx context.Context, origin *origin, call *call, last *Error, err er
 	return last
 }
 
-// newBackoff returns the waits between attempts: uniform between 0 and a limit
-// that doubles from first, up to 60 times as much ("full jitter", see
-// https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). The
-// library spreads a wait evenly around its interval, so the interval is half the
-// limit.
-func newBackoff(first time.Duration) *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{
-		InitialInterval:     first / 2,
-		RandomizationFactor: 1,
-		Multiplier:          2,
-		MaxInterval:         30 * first,
-	}
+// fullJitter makes the waits between attempts: uniform between 0 and a limit that
+// doubles, see https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+// The library's own jitter cannot be replayed.
+type fullJitter struct {
+	limits *backoff.ExponentialBackOff
+	jitter func() float64
+}
+
+// newBackoff returns waits whose limit doubles from first, up to 60 times as much.
+func newBackoff(first time.Duration, jitter func() float64) fullJitter {
+	return fullJitter{&backoff.ExponentialBackOff{InitialInterval: first, Multiplier: 2, MaxInterval: 60 * first}, jitter}
+}
+
+// NextBackOff returns the next wait.
+func (f fullJitter) NextBackOff() time.Duration {
+	return time.Duration(f.jitter() * float64(f.limits.NextBackOff()))
 }
 
 // sleep waits for d. It fails at once if ctx would end first.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -84,7 +85,7 @@ func TestBackoffIsFullJitter(t *testing.T) {
 	const samples = 2000
 	waits := make([][]time.Duration, len(maxBackoffs))
 	for range samples {
-		backoff := newBackoff(time.Second / 2)
+		backoff := newBackoff(time.Second/2, rand.Float64)
 		for i := range waits {
 			waits[i] = append(waits[i], backoff.NextBackOff())
 		}

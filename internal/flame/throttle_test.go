@@ -5,6 +5,7 @@ package flame
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +104,7 @@ func runThrough(ctx context.Context, throttle *throttle, api *limitedAPI, calls,
 		all.Go(func() {
 			for range todo {
 				time.Sleep(think)
-				waits := newBackoff(500 * time.Millisecond)
+				waits := newBackoff(500*time.Millisecond, rand.Float64)
 				for throttle.wait(ctx) == nil {
 					time.Sleep(time.Millisecond)
 					allowed := api.allows()

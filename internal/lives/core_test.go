@@ -165,6 +165,9 @@ func rpc[Req, Resp any](w *walk, call func(context.Context, Req) (Resp, error), 
 			ok = false
 		}
 	}()
+	if w.slot > 0 {
+		w.turn()
+	}
 	if w.isStopped() {
 		return response, false
 	}
@@ -180,10 +183,11 @@ func rpc[Req, Resp any](w *walk, call func(context.Context, Req) (Resp, error), 
 
 // start starts a process, and configures it if configured.
 func (w *walk) start(index int, configured bool) (*process, bool) {
+	w = &walk{graph: w.graph} // configuring takes no time: other nodes wait for it
 	config := w.config.Providers[index]
 	p := &process{dialer: &dialer{l: w.l, kind: w.kind, provider: index}, config: config}
 	server, err := provider.NewServer(provider.Process{
-		Version: "test", Orphaned: w.l.killed.Load, DialContext: p.dialer.dial, Logging: w.l.script.World.Logged,
+		Version: "test", Orphaned: w.l.killed.Load, DialContext: p.dialer.dial, Jitter: jitter, Logging: w.l.script.World.Logged,
 	})
 	if err != nil {
 		panic(err)
@@ -347,10 +351,8 @@ func (w *walk) plan(p *process, s *Session, current *object, was *change, force,
 	var prior *object
 	var priorValues values
 	var priorPrivate []byte
-	if current != nil && !current.tainted {
+	if current != nil && !current.tainted { // the provider is not shown what is tainted
 		prior, priorValues, priorPrivate = current, current.values, current.private
-	}
-	if current != nil {
 		w.l.record.show(p, current.name, current.values)
 	}
 	validated, ok := rpc(w, p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{

@@ -80,6 +80,95 @@ var found = map[string]struct {
 			Op:     Apply,
 		}},
 	}},
+	"an ephemeral session closed in a plan that replaces a managed one, sweeping": {"dead in state", Script{
+		World: World{Kind: flametest.Sweeping},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}}, Op: Apply},
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}, Ephemerals: []Ephemeral{{Name: "x", After: "a"}}}, Op: PlanOnly, Replace: []string{"a"}},
+		},
+	}},
+	"an ephemeral session with the token of one that the plan replaces, shared": {"dead in state", Script{
+		World: World{Kind: flametest.Shared},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}}, Op: Apply},
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}, Ephemerals: []Ephemeral{{Name: "x", After: "a"}}}, Op: PlanOnly, Replace: []string{"a"}},
+		},
+	}},
+	"a forced replacement that leaves its token alive, superseding": {"dead in state", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a", NoRevoke: true}, {Name: "b", After: "a"}}}, Op: Apply},
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a", NoRevoke: true}, {Name: "b"}}}, Op: Apply, Refresh: "none", Replace: []string{"a"}, Order: 1},
+		},
+	}},
+	"a revocation whose answer was lost, sweeping": {"dead in state", Script{
+		World: World{Kind: flametest.Sweeping},
+		Runs: []Run{{
+			Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}, Ephemerals: []Ephemeral{{Name: "x", After: "a"}}},
+			Op:     Apply, Faults: []Fault{{API: "one", Op: flametest.OpRevoke, First: 2, Last: 2, What: "reset done"}},
+		}},
+	}},
+	"a login whose answers were lost, superseding": {"dead in state", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{{
+			Config: &Config{Providers: []Provider{{Retries: 1}}, Sessions: []Session{{Name: "a"}, {Name: "b", After: "a"}}},
+			Op:     Apply, Faults: []Fault{{API: "one", Op: flametest.OpOpen, First: 2, Last: 3, What: "503 done"}},
+		}},
+	}},
+	"a new session beside one that is moved here without a refresh, superseding": {"dead in state", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{{
+			Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a", User: "ada", Password: "right"}, {Name: "b", After: "a"}}},
+			Op:     Apply, Refresh: "none", Import: []Import{{"a", "ada", "moved"}},
+		}},
+	}},
+	"an ephemeral login, at last, that ends a managed session, superseding": {"lost in silence", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}}, Op: Apply},
+			{
+				Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}}, Ephemerals: []Ephemeral{{Name: "x", After: "a"}}},
+				Op:     Apply, Faults: []Fault{{API: "one", Op: flametest.OpOpen, First: 1, Last: 1, What: "503 done"}},
+			},
+		},
+	}},
+	"an ephemeral session that is closed while a managed one is refreshed, shared": {"dead in state", Script{
+		World: World{Kind: flametest.Shared},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "b", User: "bob", Password: "right"}, {Name: "a", After: "b"}, {Name: "c", User: "cyd", Password: "right"}}}, Op: Apply},
+			{
+				Config: &Config{
+					Providers:  []Provider{{}},
+					Sessions:   []Session{{Name: "b", User: "bob", Password: "right"}, {Name: "a", After: "b"}, {Name: "c", User: "cyd", Password: "right"}},
+					Ephemerals: []Ephemeral{{Name: "x"}},
+				},
+				Op: RefreshOnly, Order: 5,
+			},
+		},
+	}},
+	"an ephemeral session that is swept while it closes": {"dead in use", Script{
+		World: World{Kind: flametest.Sweeping},
+		Runs: []Run{
+			{
+				Config: &Config{
+					Providers: []Provider{{}}, Sessions: []Session{{Name: "b", User: "bob", Password: "right", After: "y"}},
+					Ephemerals: []Ephemeral{{Name: "x"}, {Name: "y"}},
+				},
+				Op: Apply, Order: 38,
+			},
+			{Op: Apply, Order: 48},
+		},
+	}},
+	"an ephemeral session of a user whose session the plan ends, superseding": {"healthy run failed", Script{
+		World: World{Kind: flametest.Superseding},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "a"}, {Name: "b", User: "bob", Password: "right"}}}, Op: Apply},
+			{
+				Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "b", User: "bob", Password: "right"}}, Ephemerals: []Ephemeral{{Name: "x", After: "b"}}},
+				Op:     Apply, Order: 2,
+			},
+		},
+	}},
 	"a password that is accepted, then refused": {"refused twice", Script{
 		Runs: []Run{{
 			Config: &Config{Providers: []Provider{{}}, Sessions: []Session{

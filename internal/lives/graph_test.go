@@ -49,8 +49,14 @@ const (
 	destroying
 )
 
-// walk is one walk of the graph, with provider processes of its own.
+// walk is one walk of the graph as one of its nodes sees it.
 type walk struct {
+	*graph
+	slot int // when the node calls the provider; see turn
+}
+
+// graph has provider processes of its own.
+type graph struct {
 	l      *life
 	kind   walkKind
 	run    Run
@@ -70,11 +76,11 @@ type walk struct {
 type node struct {
 	name  string
 	after []string // names of other nodes; those that do not exist do not count
-	do    func() bool
+	do    func(*walk) bool
 }
 
 func (l *life) newWalk(kind walkKind, run Run, config Config, st *state) *walk {
-	w := &walk{l: l, kind: kind, run: run, config: config, state: st, started: map[int]func() *process{}}
+	w := &walk{graph: &graph{l: l, kind: kind, run: run, config: config, state: st, started: map[int]func() *process{}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	if l.script.World.Logged {
 		ctx = tfsdklogtest.RootLogger(tflogtest.RootLogger(ctx, &l.log), &l.log)
@@ -139,9 +145,19 @@ func (w *walk) end() {
 	}
 }
 
+// turn waits for the node's own microsecond of each millisecond. No two nodes call the
+// provider at the same instant, so a replay does not depend on the scheduler.
+func (w *walk) turn() {
+	now := time.Now()
+	next := now.Truncate(time.Millisecond).Add(time.Duration(w.slot) * time.Microsecond)
+	if !next.After(now) {
+		next = next.Add(time.Millisecond)
+	}
+	time.Sleep(next.Sub(now))
+}
+
 // walkGraph runs the nodes, those that do not depend on each other at the same time. A
-// node whose dependency failed is not run. The nodes begin a millisecond apart, in the
-// order that the script says, so that a replay sends its requests in the same order.
+// node whose dependency failed is not run.
 func (w *walk) walkGraph(nodes []node) (ok bool) {
 	done := map[string]chan struct{}{}
 	failed := map[string]bool{}
@@ -160,8 +176,9 @@ func (w *walk) walkGraph(nodes []node) (ok bool) {
 					w.mu.Unlock()
 				}
 			}
-			time.Sleep(time.Duration((i+w.run.Order)%len(nodes)) * time.Millisecond)
-			if !fine || w.isStopped() || !n.do() {
+			own := &walk{w.graph, 1 + (i+w.run.Order)%len(nodes)}
+			own.turn()
+			if !fine || w.isStopped() || !n.do(own) {
 				w.mu.Lock()
 				failed[n.name] = true
 				w.mu.Unlock()
@@ -214,14 +231,14 @@ func (w *walk) ephemeralNodes() (nodes []node) {
 			}
 		}
 		nodes = append(nodes,
-			node{e.Name, []string{e.After}, func() bool {
+			node{e.Name, []string{e.After}, func(w *walk) bool {
 				if w.isPending(e.After) {
 					return true
 				}
 				opened = w.open(e)
 				return opened != nil
 			}},
-			node{"close " + e.Name, last, func() bool { return w.close(e, opened) }},
+			node{"close " + e.Name, last, func(w *walk) bool { return w.close(e, opened) }},
 		)
 	}
 	return nodes
@@ -323,17 +340,17 @@ func (l *life) plan(run Run, config Config, st *state, drops bool) (*plan, bool)
 	nodes := w.ephemeralNodes()
 	for _, s := range config.Sessions {
 		if w.included(s.Name) {
-			nodes = append(nodes, node{s.Name, []string{s.After}, func() bool { return w.planSession(&s) }})
+			nodes = append(nodes, node{s.Name, []string{s.After}, func(w *walk) bool { return w.planSession(&s) }})
 		}
 	}
 	for name := range w.state.current {
 		if config.session(name) == nil && w.included(name) {
-			nodes = append(nodes, node{name, nil, func() bool { return w.planOrphan(name) }})
+			nodes = append(nodes, node{name, nil, func(w *walk) bool { return w.planOrphan(name) }})
 		}
 	}
 	for key, o := range w.state.deposed {
 		if w.included(o.name) {
-			nodes = append(nodes, node{key, nil, func() bool { return w.planDeposed(key) }})
+			nodes = append(nodes, node{key, nil, func(w *walk) bool { return w.planDeposed(key) }})
 		}
 	}
 	slices.SortFunc(nodes, func(a, b node) int { return compare(a.name, b.name) })
@@ -475,6 +492,9 @@ func (w *walk) planSession(s *Session) bool {
 // the configuration is that of its user.
 func (w *walk) checkTakeover(p *process, s *Session, ch *change) {
 	for _, i := range w.run.Import {
+		if w.l.state.current[s.Name] != nil {
+			return // so nothing is imported
+		}
 		fits := i.Name == s.Name && w.login(p, s.User) == p.config.api()+" "+i.User && !slices.Contains(w.run.Replace, s.Name)
 		if fits && ch.before != nil && ch.before.token() == w.l.elsewhere[i.Name] && (ch.action == destroyAndCreate || ch.action == createAndDestroy) {
 			w.l.violated("takeover replaced", "%s", s.Name)
@@ -569,7 +589,7 @@ func (l *life) planDestroyAll(run Run, config Config) (*plan, bool) {
 	var nodes []node
 	for _, name := range slices.Sorted(maps.Keys(st.current)) {
 		if w.included(name) {
-			nodes = append(nodes, node{name, nil, func() bool {
+			nodes = append(nodes, node{name, nil, func(w *walk) bool {
 				_, ok := w.planEnd(st.current[name], "", false)
 				return ok
 			}})
@@ -577,7 +597,7 @@ func (l *life) planDestroyAll(run Run, config Config) (*plan, bool) {
 	}
 	for key, o := range st.deposed {
 		if w.included(o.name) {
-			nodes = append(nodes, node{key, nil, func() bool { return w.planDeposed(key) }})
+			nodes = append(nodes, node{key, nil, func(w *walk) bool { return w.planDeposed(key) }})
 		}
 	}
 	ok := w.walkGraph(nodes)
@@ -631,12 +651,12 @@ func (w *walk) applyNodes(pl *plan, ch *change) []node {
 			dependents = append(dependents, "destroy "+other.name)
 		}
 	}
-	destroyIt := node{"destroy " + ch.name, dependents, func() bool { return w.applyDestroy(ch) }}
+	destroyIt := node{"destroy " + ch.name, dependents, func(w *walk) bool { return w.applyDestroy(ch) }}
 	switch ch.action {
 	case create, update:
-		return []node{{ch.name, w.after(ch), func() bool { return w.applySession(ch, "") }}}
+		return []node{{ch.name, w.after(ch), func(w *walk) bool { return w.applySession(ch, "") }}}
 	case destroyAndCreate:
-		return []node{destroyIt, {ch.name, append(w.after(ch), destroyIt.name), func() bool { return w.applySession(ch, "") }}}
+		return []node{destroyIt, {ch.name, append(w.after(ch), destroyIt.name), func(w *walk) bool { return w.applySession(ch, "") }}}
 	case createAndDestroy:
 		after := []string{ch.name}
 		for _, s := range w.config.Sessions {
@@ -645,12 +665,12 @@ func (w *walk) applyNodes(pl *plan, ch *change) []node {
 			}
 		}
 		return []node{
-			{ch.name, w.after(ch), func() bool { return w.applySession(ch, key) }},
-			{"deposed " + ch.name, after, func() bool { return w.destroyDeposed(key) }},
+			{ch.name, w.after(ch), func(w *walk) bool { return w.applySession(ch, key) }},
+			{"deposed " + ch.name, after, func(w *walk) bool { return w.destroyDeposed(key) }},
 		}
 	case destroy:
 		if ch.deposed != "" {
-			return []node{{"deposed " + ch.deposed, []string{ch.name}, func() bool { return w.destroyDeposed(ch.deposed) }}}
+			return []node{{"deposed " + ch.deposed, []string{ch.name}, func(w *walk) bool { return w.destroyDeposed(ch.deposed) }}}
 		}
 		return []node{destroyIt}
 	}
@@ -746,7 +766,7 @@ func (l *life) invoke(run Run, config Config, o *object) bool {
 	packed := schemas().action.pack(values{"auth_token": str(o.token())})
 	for _, kind := range []walkKind{planning, applying} {
 		w := l.newWalk(kind, run, config, l.state.clone())
-		ok := w.walkGraph([]node{{"action", nil, func() bool {
+		ok := w.walkGraph([]node{{"action", nil, func(w *walk) bool {
 			p := w.process(o.provider)
 			return p != nil && w.action(p, packed, o.token())
 		}}})

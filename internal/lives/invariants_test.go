@@ -30,7 +30,7 @@ func (l *life) check(before *state) {
 	if l.record.took > 3*time.Hour {
 		l.violated("hang", "the run took %s", l.record.took)
 	}
-	if l.record.healthy = l.healthy(); l.record.healthy {
+	if l.record.healthy = l.healthy(before); l.record.healthy {
 		l.checkHealthy(before)
 	}
 }
@@ -81,19 +81,22 @@ func (l *life) checkDead() {
 	if l.killed.Load() {
 		return
 	}
-	misled := l.misled()
 	for _, t := range l.tokens() {
 		// A server that keeps a limited number of tokens is found out by the next refresh.
 		evicted := l.script.World.MaxTokens > 0 && t.endedBy == "POST"
-		if t.endedIn != r.index || t.endedBy == "" || evicted || r.told(t.text, false) {
+		if t.endedIn != r.index || t.endedBy == "" || evicted || l.misled(t.ender.process, t) {
+			continue
+		}
+		// Core drops the warnings of the plan that refreshes the state before a destroy.
+		if r.told(t.text, r.run.Op == Destroy && t.ender.process.kind == planning) {
 			continue
 		}
 		for _, o := range l.state.current { // what is deposed is to end anyway
-			if o.token() == t.text && !misled[t.ender.process.provider] && l.foresees(t, o.name) {
+			if o.token() == t.text && l.foresees(t, o.name) {
 				l.violated("dead in state", "the token of session %s (%s) was ended by a %s of this run, and nobody was told", id(t.text), o.name, t.endedBy)
 			}
 		}
-		if by := r.diedInUse[t.text]; by != "" && !misled[t.ender.process.provider] && l.foresees(t, r.held[t.text].Name) {
+		if by := r.diedInUse[t.text]; by != "" && l.foresees(t, r.held[t.text].Name) {
 			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, by)
 		}
 	}
@@ -108,26 +111,24 @@ func (r *record) atExit(token string) bool {
 	return r.held[token].Name != "" && (!r.closed[token] || slices.ContainsFunc(r.said, failed))
 }
 
-// misled returns the provider configurations that were shown a session of another user than its state
-// says, because it was imported with a wrong one, or that were told by something between
-// that a token is alive.
-func (l *life) misled() map[int]bool {
-	misled := map[int]bool{}
-	for p, all := range l.record.shown {
-		misled[p.provider] = misled[p.provider] || slices.ContainsFunc(all, func(s shown) bool {
-			return slices.ContainsFunc(l.tokens(), func(t *token) bool {
-				return t.elsewhere && t.text == s.text("auth_token") && s.text("user") != "" && t.user != s.text("user")
-			})
-		})
-	}
-	for _, a := range l.apis {
-		for _, request := range l.record.journal[a.name] {
-			if request.Op == flametest.OpCheck && request.Faulted && (request.Status/100 == 2 || request.Status == 403) {
-				misled[a.processOf(request).provider] = true
-			}
+// misled reports whether a process cannot know what happens to a token: of its user, it was
+// shown a session that was imported under the name of another user, or was told by
+// something between that a token is alive.
+func (l *life) misled(p *dialer, t *token) bool {
+	for _, other := range l.tokens() {
+		if other.api != t.api {
+			continue
+		}
+		wrong := func(s shown) bool {
+			user := s.text("user")
+			return other.elsewhere && other.text == s.text("auth_token") && user != "" && user != other.user && (user == t.user || other.user == t.user)
+		}
+		lie := other.user == t.user && slices.Contains(l.record.saidAlive, tokenIn{p, other.text})
+		if lie || slices.ContainsFunc(l.record.shown[p], wrong) {
+			return true
 		}
 	}
-	return misled
+	return false
 }
 
 // foresees reports whether the run can know that it ends a token that somebody holds: the
@@ -139,8 +140,8 @@ func (l *life) foresees(t *token, holder string) bool {
 	}
 	by := t.ender
 	switch {
-	case by.lost, t.endedBy == "DELETE" && r.atExit(by.token):
-		return false // nobody knows that it was carried out; or it was at exit, when nobody is left to be told
+	case t.endedBy == "DELETE" && r.atExit(by.token):
+		return false // nobody is left to be told
 	case sees(by.process) && by.knewAlive:
 		return true
 	case by.process.kind != applying, r.run.Op == RefreshOnly:
@@ -154,9 +155,16 @@ func (l *life) foresees(t *token, holder string) bool {
 	case t.endedBy == "DELETE" && (r.counts["deposed "+t.text] > 0 || r.held[t.text].Name != ""):
 		return false // nothing that was planned reaches them
 	}
+	// Of a replacement that core forces, it drops the plan's warnings, and hands nothing to
+	// those who create before they destroy.
+	for _, o := range l.state.current {
+		if t.endedBy == "POST" && o.token() == by.token && slices.Contains(r.run.Replace, o.name) && l.config.cbd(o.name) {
+			return false
+		}
+	}
 	for p := range r.shown {
 		if p.kind == planning && p.provider == by.process.provider && sees(p) {
-			return true
+			return !l.misled(p, t)
 		}
 	}
 	return false
@@ -287,32 +295,36 @@ func (l *life) checkPlaces() {
 }
 
 // healthy reports whether nothing went wrong in the run, and no user has two sessions.
-func (l *life) healthy() bool {
+func (l *life) healthy(before *state) bool {
 	w, run := l.script.World, l.record.run
 	if len(run.Faults) > 0 || run.Cancel > 0 || run.Kill > 0 || w.Slow > 0 || run.Providers != nil || len(l.state.deposed) > 0 {
 		return false
 	}
-	owners := map[string]bool{}
-	alone := func(provider int, user, password string) bool {
+	owners := map[string]string{} // by user: the name of the session
+	alone := func(name string, provider int, user, password string) bool {
 		p := l.config.Providers[provider]
-		if user == "" {
-			user = p.User
+		given := cmp.Or(p.User, users[0]) // with the provider's password
+		if user == "" && password == "right" && p.User != "" {
+			return false // it is right for the environment's user
 		}
-		if user == "" {
-			user = users[0]
-		}
-		known := password == "right" || password == "" && (p.Password == "right" && p.User == user || p.Password == "" && user == users[0])
-		first := !owners[user]
-		owners[user] = true
-		return first && known && !p.Unknown && p.API != "down"
+		user = cmp.Or(user, given)
+		known := password == "right" || password == "" && user == given && (p.Password == "right" || p.Password == "" && user == users[0])
+		_, taken := owners[user]
+		owners[user] = name
+		return !taken && known && !p.Unknown && p.API != "down"
 	}
 	for _, s := range l.config.Sessions {
-		if !alone(s.Provider, s.User, s.Password) || s.User == "" && s.Password == "right" && l.config.Providers[s.Provider].User != "" {
+		if !alone(s.Name, s.Provider, s.User, s.Password) {
 			return false
 		}
 	}
 	for _, e := range l.config.Ephemerals {
-		if !alone(e.Provider, e.User, e.Password) || e.User == "" && e.Password == "right" && l.config.Providers[e.Provider].User != "" {
+		if !alone(e.Name, e.Provider, e.User, e.Password) {
+			return false
+		}
+	}
+	for _, o := range before.objects() { // what is no longer in the configuration
+		if owner, taken := owners[o.values.text("user")]; taken && owner != o.name {
 			return false
 		}
 	}

@@ -39,7 +39,10 @@ type life struct {
 	die         func()
 	requests    int  // of the run
 	counting    bool // they are the run's own
-	secrets     map[string]string
+	signal      *time.Timer
+	sent        map[string]int    // requests, by what tells them apart
+	secrets     map[string]string // and what they are
+	turns       turns
 	violations  []violation
 }
 
@@ -61,10 +64,9 @@ type token struct {
 // ender is what sent the request that ended a token.
 type ender struct {
 	process *dialer
-	token   string // of a DELETE
+	token   string // that it brought or revoked
 
 	knewAlive bool // the process had seen that the token was alive
-	lost      bool // the answer was lost
 }
 
 // id is what the user reads of a token.
@@ -95,6 +97,7 @@ type record struct {
 	forgotten map[string]bool
 	answered  map[string]bool // tokens whose answer was sent before Terraform died
 	revoked   []outcome       // by the action
+	saidAlive []tokenIn       // dead tokens of which a process was told that they are alive
 	saidDead  map[string]bool // tokens that Flame itself, as far as anybody can tell, has falsely called dead
 	actions   map[string]int  // changes that were planned, by action
 	ok        bool            // the command succeeded
@@ -229,27 +232,58 @@ func (l *life) secretIn(text string) string {
 	return ""
 }
 
-// observe is called by the fake for each request before it answers. It interrupts or
-// kills Terraform when its time has come.
+// admit is called by the fakes for each request before it is carried out. Requests that are
+// under way at the same time overtake each other. At its request, Terraform is interrupted
+// or killed: while the answer is awaited or, with an odd order, once it has arrived.
+func (l *life) admit(api string, request flametest.Request) {
+	user, password := credentialsOf(request)
+	l.mu.Lock()
+	key := fmt.Sprint(api, request.Op, user, password, l.secrets[request.Token])
+	l.sent[key]++
+	var overtaken time.Duration
+	if l.counting && l.record.run.Order > 0 {
+		overtaken = time.Duration(chaos(l.record.run.Order, key, l.sent[key])%16) * time.Millisecond
+	}
+	l.mu.Unlock()
+	time.Sleep(overtaken)
+	l.turns.wait(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.counting {
+		return
+	}
+	l.requests++
+	if run := l.record.run; l.requests == run.Kill || l.requests == run.Cancel {
+		l.signal = time.AfterFunc(time.Nanosecond+time.Duration(run.Order%2)*l.latency(), l.signalled)
+	}
+}
+
+// signalled kills or interrupts Terraform.
+func (l *life) signalled() {
+	l.mu.Lock()
+	stop := l.interrupt
+	if l.record.run.Kill > 0 {
+		l.killed.Store(true)
+		stop = l.die
+	} else {
+		l.interrupted = true
+	}
+	l.mu.Unlock()
+	stop()
+}
+
+// observe is called by the fakes for each request before it is answered.
 func (l *life) observe(request flametest.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if request.Opened != "" {
-		l.secrets[request.Opened] = request.Opened
+	if request.Opened != "" && l.secrets[request.Opened] == "" {
+		user, _ := credentialsOf(request)
+		l.secrets[request.Opened] = fmt.Sprintf("token %d of %s", len(l.secrets)-len(passwords), user)
 	}
 	if !l.counting {
 		return
 	}
 	l.record.ended(request)
-	l.requests++
-	if l.requests == l.record.run.Kill {
-		l.killed.Store(true)
-		go l.die()
-	}
-	if l.requests == l.record.run.Cancel {
-		l.interrupted = true
-		go l.interrupt()
-	}
 	if request.Opened != "" && !l.killed.Load() {
 		l.record.answered[request.Opened] = true
 	}
@@ -260,7 +294,7 @@ func (l *life) observe(request flametest.Request) {
 func live(t *testing.T, script Script) (violations []violation, records []*record) {
 	l := &life{
 		script: script, folder: t.TempDir(), state: &state{current: map[string]*object{}, deposed: map[string]*object{}},
-		elsewhere: map[string]string{}, secrets: map[string]string{wrongPassword: "a password"},
+		elsewhere: map[string]string{}, sent: map[string]int{}, secrets: map[string]string{wrongPassword: "a password"},
 	}
 	for _, password := range passwords {
 		l.secrets[password] = "a password"
@@ -310,6 +344,10 @@ func (l *life) step(index int, run Run) *record {
 	if run.Op == PlanApply {
 		l.record.took -= time.Duration(run.PlanAge) * time.Hour
 	}
+	if l.signal != nil {
+		l.signal.Stop()
+	}
+	time.Sleep(time.Second) // requests that nobody waits for any more arrive, too
 	synctest.Wait()
 	l.mu.Lock()
 	l.counting = false
@@ -426,7 +464,10 @@ func (l *life) learn() (lost int) {
 			if r.Status/100 == 2 {
 				accepted[a.processOf(r)] = true
 			}
-			if r.Status/100 == 2 && !r.Faulted {
+			if t := a.issued[r.Token]; r.Op == flametest.OpCheck && fault != "" && (r.Status/100 == 2 || r.Status == 403) && t != nil && t.endedIn >= 0 {
+				l.record.saidAlive = append(l.record.saidAlive, tokenIn{a.processOf(r), r.Token})
+			}
+			if r.Status/100 == 2 && fault == "" {
 				seen[tokenIn{a.processOf(r), cmp.Or(r.Token, r.Opened)}] = true
 			}
 			isLost := r.Op == flametest.OpOpen && mayBeLost(fault, r.Status)
@@ -439,7 +480,7 @@ func (l *life) learn() (lost int) {
 			}
 			for _, ended := range r.Ended {
 				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
-					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), r.Token, seen[tokenIn{a.processOf(r), ended}], isLost || r.Op == flametest.OpRevoke && (r.Faulted || r.Status/100 != 2)}
+					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), cmp.Or(r.Token, r.Opened), seen[tokenIn{a.processOf(r), ended}]}
 				}
 			}
 		}
@@ -452,7 +493,7 @@ func (l *life) learn() (lost int) {
 func mayBeLost(fault string, status int) bool {
 	switch fault {
 	case "503 wait":
-		return false
+		return status == 0
 	case "cut", "cut done", "200 HTML", "200 nothing":
 		return true
 	}

@@ -120,7 +120,7 @@ type Run struct {
 	Faults []Fault
 	Cancel int // Ctrl-C when this many requests were carried out
 	Kill   int // Terraform dies when this many requests were carried out
-	Order  int // which of the independent nodes goes first
+	Order  int // which of the independent nodes goes first, and which requests overtake others
 }
 
 // Import takes a token over that was opened elsewhere.

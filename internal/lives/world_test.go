@@ -5,6 +5,7 @@ package lives
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"net"
 	"net/http"
@@ -94,6 +95,7 @@ func (l *life) newAPIs() error {
 		fake, err := flametest.Start(flametest.Config{
 			Listener: pipe, Users: passwords, Kind: w.Kind, MaxTokens: w.MaxTokens, SampleID: w.NoUserID, RequireAccessToken: w.WantsToken,
 			Latency: l.latency(),
+			Admit:   func(r flametest.Request) { l.admit(name, r) },
 			Observe: func(r flametest.Request, _ int) { l.observe(r) },
 		})
 		if err != nil {
@@ -103,6 +105,63 @@ func (l *life) newAPIs() error {
 		l.apis = append(l.apis, a)
 	}
 	return nil
+}
+
+// turns gives each request an instant of its own, at which it is carried out and, after
+// the latency, answered. Those that arrive together are put in an order by their keys. So
+// it does not depend on the scheduler what happens in a life.
+type turns struct {
+	mu      sync.Mutex
+	arrived []*arrival // and not admitted yet
+	last    time.Time  // a request was admitted
+	number  int        // requests so far
+}
+
+type arrival struct {
+	at, admitted time.Time
+	key          string
+}
+
+func (t *turns) wait(key string) {
+	own := &arrival{at: time.Now(), key: key}
+	t.mu.Lock()
+	t.arrived = append(t.arrived, own)
+	t.mu.Unlock()
+	time.Sleep(time.Nanosecond) // until all are there that arrive at the same instant
+	t.mu.Lock()
+	if own.admitted.IsZero() {
+		t.admitLocked(own.at)
+	}
+	t.mu.Unlock()
+	time.Sleep(time.Until(own.admitted))
+}
+
+// admitLocked admits what arrived at an instant. The nanoseconds tell the requests apart,
+// and from the nodes, which call the provider at whole microseconds.
+func (t *turns) admitLocked(at time.Time) {
+	slices.SortStableFunc(t.arrived, func(a, b *arrival) int { return compare(a.key, b.key) })
+	for _, a := range t.arrived {
+		if a.at.Equal(at) {
+			t.number++
+			next := max(time.Now().UnixNano(), t.last.UnixNano())/1000*1000 + 1000 + int64(2+t.number%900)
+			a.admitted = time.Unix(0, next)
+			t.last = a.admitted
+		}
+	}
+	t.arrived = slices.DeleteFunc(t.arrived, func(a *arrival) bool { return !a.admitted.IsZero() })
+}
+
+// jitter is the same in a replay.
+func jitter() float64 {
+	return float64(chaos(time.Now().UnixNano())%1000) / 1000
+}
+
+// chaos returns a number that has nothing to do with its arguments but that it follows
+// from them.
+func chaos(of ...any) uint64 {
+	hash := fnv.New64a()
+	_, _ = fmt.Fprint(hash, of...)
+	return hash.Sum64() >> 7
 }
 
 func (l *life) latency() time.Duration {

@@ -54,7 +54,6 @@ type Probe struct {
 	user      string
 	password  flame.Password
 	transport *http.Transport
-	client    *flame.Client // for what is left to close: it retries
 
 	mu       sync.Mutex // held while sessions changes
 	sessions []*Session
@@ -82,9 +81,8 @@ func newProbe(endpoint flame.Endpoint, user string, password flame.Password, roo
 			MaxResponseHeaderBytes: 64 << 10,
 			IdleConnTimeout:        90 * time.Second,
 		},
-		client: flame.New(flame.Config{UserAgent: userAgent, MaxRetries: flame.DefaultMaxRetries, RootCAs: rootCAs}),
-		kind:   NotTold,
-		why:    "the probe ended too early",
+		kind: NotTold,
+		why:  "the probe ended too early",
 	}
 }
 
@@ -242,16 +240,22 @@ func (p *Probe) Check(ctx context.Context, s *Session, what string) (Verdict, er
 
 // End closes a session, unless it has ended, and asks whether it has.
 func (p *Probe) End(ctx context.Context, s *Session, what string) error {
+	_, err := p.end(ctx, s, what)
+	return err
+}
+
+// end is End, and returns the answer to DELETE; nil if there is none.
+func (p *Probe) end(ctx context.Context, s *Session, what string) (a *answer, err error) {
 	if s.ended {
-		return nil
+		return nil, nil
 	}
-	a, err := p.send(ctx, flame.OpRevoke, what, s.token, p.accessToken(s, p.wantsToken))
+	a, err = p.send(ctx, flame.OpRevoke, what, s.token, p.accessToken(s, p.wantsToken))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !p.wantsToken && (a.status == http.StatusBadRequest || a.status == http.StatusUnprocessableEntity) {
 		if a, err = p.send(ctx, flame.OpRevoke, what+", with access_token", s.token, p.accessToken(s, true)); err != nil {
-			return err
+			return nil, err
 		}
 		p.wantsToken = a.status/100 == 2
 	}
@@ -262,7 +266,7 @@ func (p *Probe) End(ctx context.Context, s *Session, what string) error {
 		}
 	}
 	_, err = p.Check(ctx, s, what+" after its DELETE")
-	return err
+	return a, err
 }
 
 // accessToken returns the body of a DELETE: with the token, or none.
@@ -277,18 +281,9 @@ func (p *Probe) accessToken(s *Session, wanted bool) []byte {
 // CloseAll closes the sessions that are not known to have ended, also after an
 // interrupt, and returns an error if one may be alive.
 func (p *Probe) CloseAll(ctx context.Context) (err error) {
-	defer p.client.CloseIdleConnections()
 	defer p.transport.CloseIdleConnections()
 	for _, s := range p.Sessions() {
-		ctx, cancel := flame.CleanUpContext(ctx)
-		gone, failure := p.client.Revoke(ctx, p.endpoint, s.token)
-		stillAlive := false
-		if failure == nil && !gone {
-			stillAlive, _ = p.client.Check(ctx, p.endpoint, s.token)
-		}
-		cancel()
-		// Without an accepted GET before, a 401 may mean that the token arrived garbled.
-		s.ended = failure == nil && !stillAlive && (!gone || s.accepted)
+		p.insist(ctx, s)
 		if !s.ended {
 			err = errors.Join(err, fmt.Errorf("session %s may still be alive. Close it in Flame, or change the user's password", s.token.SessionID()))
 		}
@@ -297,4 +292,22 @@ func (p *Probe) CloseAll(ctx context.Context) (err error) {
 		err = errors.Join(err, fmt.Errorf("%d session(s) may be open whose token did not arrive. Close them in Flame, or change the user's password", p.lost))
 	}
 	return err
+}
+
+// insist closes a session, and goes on trying for a while.
+func (p *Probe) insist(ctx context.Context, s *Session) {
+	ctx, cancel := flame.CleanUpContext(ctx)
+	defer cancel()
+	for tries := 1; ; tries++ {
+		a, err := p.end(ctx, s, "closing")
+		transient := err != nil || a != nil && a.status/100 == 5
+		if s.ended || !transient || tries == maxTries {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(shortestWait << (tries - 1)):
+		}
+	}
 }

@@ -37,7 +37,7 @@ func (a *sessionRevokeAction) Metadata(_ context.Context, req action.MetadataReq
 
 func (a *sessionRevokeAction) Schema(_ context.Context, _ action.SchemaRequest, resp *action.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that you handed over and no longer need. If the token is already dead, the action succeeds.",
+		MarkdownDescription: "Revokes the token of a Flame session, wherever it comes from: one that leaked, or one that you no longer need. If the token is already dead, the action succeeds.",
 		Attributes: map[string]schema.Attribute{
 			"auth_token": schema.StringAttribute{
 				Required:            true,
@@ -75,6 +75,7 @@ func (a *sessionRevokeAction) Invoke(ctx context.Context, req action.InvokeReque
 	switch {
 	case err != nil:
 		addFailure(&resp.Diagnostics, "revoke the Flame session "+token.SessionID(), err)
+		addEndedByRevocation(&resp.Diagnostics, token.SessionID(), revocation.Casualties)
 	case revocation.Result == session.Spared:
 		addSpared(&resp.Diagnostics, token.SessionID(), revocation.Others, diag.SeverityError)
 	case revocation.Result == session.AlreadyGone:

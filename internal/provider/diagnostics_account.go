@@ -4,6 +4,7 @@ package provider
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -22,6 +23,7 @@ const (
 	superseding = "On some accounts, " + loginEnds + "."
 	shared      = "Flame gives all sessions of this user the same token while it is alive."
 	loginEnds   = "a login ends the user's earlier token"
+	lostSession = "a session with an unknown token"
 	sweeping    = "On this account, a revocation ends all tokens of the user."
 )
 
@@ -60,15 +62,32 @@ func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revoca
 		addNotRevoked(diags, id, replaced || revocation.GivenAgain)
 	case session.Spared:
 		addSpared(diags, id, revocation.Others, diag.SeverityWarning)
-	case session.Revoked:
-		for _, ended := range revocation.Ended {
-			other := ended.Token.SessionID()
-			diags.AddWarning("A revocation has ended another Flame session: session "+other,
-				fmt.Sprintf("Session %s was alive until session %s of the same user was revoked, and is dead now. %s Everything that uses the token of session %s gets 401. "+
-					"Apply again to open a new session. %s", other, id, sweeping, other, oneSessionPerUser))
+	case session.AlreadyGone:
+		if revocation.Swept {
+			addSwept(diags, id, "another session")
 		}
-		addDoubted(diags, id, "revoked", "a revocation ends all tokens of the user", revocation.Casualties)
+	case session.Revoked:
+		addEndedByRevocation(diags, id, revocation.Casualties)
 	}
+}
+
+// addEndedByRevocation warns that a revocation has ended other sessions, or may have.
+func addEndedByRevocation(diags *diag.Diagnostics, id string, casualties session.Casualties) {
+	for _, ended := range casualties.Ended {
+		if other := ended.Token.SessionID(); other == id {
+			addWillEnd(diags, id) // they had the same token
+		} else {
+			addSwept(diags, other, "session "+id)
+		}
+	}
+	addDoubted(diags, "session "+id+" was revoked", "a revocation ends all tokens of the user", casualties.Doubted)
+}
+
+// addSwept warns that a session has ended, because another one was revoked.
+func addSwept(diags *diag.Diagnostics, id, other string) {
+	diags.AddWarning("A revocation has ended another Flame session: session "+id,
+		fmt.Sprintf("Session %s was alive until %s of the same user was revoked, and is dead now. %s Everything that uses the token of session %s gets 401. "+
+			"Apply again to open a new session. %s", id, other, sweeping, id, oneSessionPerUser))
 }
 
 // addSpared reports that a token is not revoked, because that would end other sessions.
@@ -84,33 +103,36 @@ func addSpared(diags *diag.Diagnostics, id string, others []session.Held, severi
 	}
 }
 
-// addEndedByLogin warns that a login has ended another session.
-func addEndedByLogin(diags *diag.Diagnostics, id string, ended session.Held) {
-	other := ended.Token.SessionID()
-	diags.AddWarning("A login has ended another Flame session: session "+other,
-		fmt.Sprintf("Session %s was alive until session %s of the same user was opened, and is dead now: on this account, a login ends the user's earlier token. "+
-			"Everything that uses the token of session %s gets 401. %s", other, id, other, oneSessionPerUser))
+// addEndedByLogin warns that a login has ended other sessions, or may have. opened is what
+// it has brought.
+func addEndedByLogin(diags *diag.Diagnostics, opened string, casualties session.Casualties) {
+	for _, ended := range casualties.Ended {
+		other := ended.Token.SessionID()
+		diags.AddWarning("A login has ended another Flame session: session "+other,
+			fmt.Sprintf("Session %s was alive until %s was opened for the same user, and is dead now: on this account, a login ends the user's earlier token. "+
+				"Everything that uses the token of session %s gets 401. %s", other, opened, other, oneSessionPerUser))
+	}
+	addDoubted(diags, opened+" was opened", loginEnds, casualties.Doubted)
 }
 
 // addDoubted warns of sessions that may have ended when another one was opened or revoked.
-func addDoubted(diags *diag.Diagnostics, id, done, kind string, casualties session.Casualties) {
-	for _, doubted := range casualties.Doubted {
+func addDoubted(diags *diag.Diagnostics, event, kind string, doubted []session.Held) {
+	for _, doubted := range doubted {
 		other := doubted.Token.SessionID()
 		diags.AddWarning("Another Flame session may have ended: session "+other,
-			fmt.Sprintf("Session %s was alive until session %s of the same user was %s. On some accounts, %s. The provider could not check whether this account does so, and session %s may be dead. "+
-				"Plan again with a refresh to find out. %s", other, id, done, kind, other, oneSessionPerUser))
+			fmt.Sprintf("Session %s was alive until %s for the same user. On some accounts, %s. The provider could not check whether this account does so, and session %s may be dead. "+
+				"Plan again with a refresh to find out. %s", other, event, kind, other, oneSessionPerUser))
 	}
 }
 
 // addEndedByEphemeral adds an error if the login of an ephemeral session has ended a
-// managed one: every plan would do so again.
+// managed one that the plan keeps: every plan would do so again.
 func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
-	addDoubted(diags, opened.Token.SessionID(), "opened", loginEnds, opened.Casualties)
-	for _, ended := range opened.Ended {
-		if ended.Ephemeral {
-			addEndedByLogin(diags, opened.Token.SessionID(), ended)
-			continue
-		}
+	harmless := func(ended session.Held) bool { return ended.Ephemeral || ended.Ending }
+	managed := slices.DeleteFunc(slices.Clone(opened.Ended), harmless)
+	opened.Ended = slices.DeleteFunc(opened.Ended, func(ended session.Held) bool { return !harmless(ended) })
+	addEndedByLogin(diags, "session "+opened.Token.SessionID(), opened.Casualties)
+	for _, ended := range managed {
 		other := ended.Token.SessionID()
 		diags.AddError("An ephemeral login has ended a managed Flame session: session "+other,
 			fmt.Sprintf("Session %s was alive until an ephemeral session of the same user was opened, and is dead now: on this account, a login ends the user's earlier token. "+
@@ -118,11 +140,13 @@ func addEndedByEphemeral(diags *diag.Diagnostics, opened session.Opened) {
 	}
 }
 
-// addMayEnd warns in a plan that a login may end a session that the plan keeps.
-func addMayEnd(diags *diag.Diagnostics, id string) {
-	diags.AddWarning("Opening another session of the user may end this one: Flame session "+id,
-		fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s On others, a revocation ends all tokens of the user. "+
-			"The provider has not yet seen which kind this account is. On either, everything that uses the token of session %s gets 401. %s", id, superseding, id, oneSessionPerUser))
+// addMayEnd warns that a login may end sessions that the plan keeps.
+func addMayEnd(diags *diag.Diagnostics, ids ...string) {
+	for _, id := range ids {
+		diags.AddWarning("Opening another session of the user may end this one: Flame session "+id,
+			fmt.Sprintf("The plan keeps session %s and opens another one of the same user beside it. %s On others, a revocation ends all tokens of the user. "+
+				"The provider has not yet seen which kind this account is. On either, everything that uses the token of session %s gets 401. %s", id, superseding, id, oneSessionPerUser))
+	}
 }
 
 // addWillEnd warns in a plan that the token of a session is revoked for another one.

@@ -22,11 +22,18 @@ func TestDocumentedMinimum(t *testing.T) {
 		}
 		return match[1]
 	}
-	statement := fmt.Sprintf("You need Terraform %s or later, or OpenTofu %s or later", oldest("terraform"), oldest("opentofu"))
+	want := fmt.Sprintf("Terraform %s or later, or OpenTofu %s or later", oldest("terraform"), oldest("opentofu"))
+	statement := regexp.MustCompile(`Terraform [0-9.]+ or later, or OpenTofu [0-9.]+ or later`)
 	for _, name := range []string{"README.md", "CHANGELOG.md", "templates/index.md.tmpl"} {
 		text := strings.Join(strings.Fields(document(t, name)), " ")
-		if !strings.Contains(text, statement) {
-			t.Errorf("%s does not say %q", name, statement)
+		statements := statement.FindAllString(text, -1)
+		if len(statements) == 0 {
+			t.Errorf("%s does not say %q", name, want)
+		}
+		for _, got := range statements {
+			if got != want {
+				t.Errorf("%s says %q, but the oldest that are tested are %q", name, got, want)
+			}
 		}
 	}
 }

@@ -163,6 +163,7 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	opened, err := e.data.run.Open(ctx, held, flame.NewPassword(password))
 	if err != nil {
 		addOpenFailure(&resp.Diagnostics, "open an ephemeral Flame session", err, password)
+		addEndedByLogin(&resp.Diagnostics, lostSession, opened.Casualties)
 		return
 	}
 	held.Token = opened.Token
@@ -171,6 +172,7 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	if model.RevokeOnClose.ValueBool() {
 		resp.Diagnostics.Append(writePrivate(ctx, resp.Private, newEphemeralPrivate(held))...)
 	}
+	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), opened.Lost)
 	addEndedByEphemeral(&resp.Diagnostics, opened)
 	if resp.Diagnostics.HasError() {
 		// Terraform does not close an ephemeral resource whose Open failed.
@@ -180,7 +182,6 @@ func (e *sessionEphemeralResource) open(ctx context.Context, model *sessionEphem
 	if model.RevokeOnClose.ValueBool() {
 		e.data.run.RevokeAtExit(held)
 	}
-	addLostAnswers(&resp.Diagnostics, model.ID.ValueString(), opened.Lost)
 	for _, held := range opened.Beside {
 		addMayEnd(&resp.Diagnostics, held.Token.SessionID())
 	}
@@ -211,6 +212,7 @@ func (e *sessionEphemeralResource) close(ctx context.Context, held session.Held,
 	case err != nil:
 		summary, detail := failure(task, err)
 		diags.AddWarning(summary, fmt.Sprintf("%s\n\nThe token may still work. %s", detail, orphanedSession))
+		addEndedByRevocation(diags, held.Token.SessionID(), revocation.Casualties)
 	case revocation.Kept:
 		addSharedWithKept(diags, held.Token.SessionID())
 	default:

@@ -59,6 +59,7 @@ const anyNumber = -1
 var examples = map[string]example{
 	"demo":                    {opens: 1, env: map[string]string{"TF_DISABLE_PLUGIN_TLS": ""}}, // one as users run it, with TLS
 	"provider":                {},
+	"ci":                      {}, // TestGuideCI runs its steps
 	"resources/flame_session": {opens: 1, apart: []string{"import.sh", "import-by-string-id.tf"}},
 	"ephemeral-resources/flame_session": {
 		needs: []capability{ephemeralResources}, opens: 2,
@@ -193,16 +194,24 @@ var examples = map[string]example{
 		needs: []capability{removedBlocks},
 		setup: func(w *workspace) {
 			example := w.read("main.tf")
-			w.write("main.tf", "resource \"terraform_data\" \"login\" {\n  provisioner \"local-exec\" {\n    when    = destroy\n    command = \"touch destroyed\"\n  }\n}\n")
+			w.write("main.tf", "resource \"terraform_data\" \"login\" {}\n")
 			w.apply()
 			w.setenv("FLAME_TOKEN", openElsewhere(w.t, w.fake, 1)[0])
 			w.write("main.tf", example)
 		},
+		after: func(w *workspace) { saw(w.t, w.fake, 0, 0, 2) }, // the import, and its refresh
+	},
+	"use-cases/forget": {
+		needs: []capability{removedBlocks}, opens: 1, // that of the setup
+		setup: func(w *workspace) {
+			example := w.read("main.tf")
+			w.write("main.tf", requireFlame+oneReports)
+			w.apply()
+			w.write("main.tf", example)
+		},
 		after: func(w *workspace) {
-			saw(w.t, w.fake, 0, 0, 2) // the import, and its refresh
-			if _, err := os.Stat(filepath.Join(w.terraform.Dir, "destroyed")); err == nil {
-				w.t.Error("the old resource was destroyed")
-			}
+			saw(w.t, w.fake, 1, 0, w.fake.Count(flametest.OpCheck)) // OpenTofu refreshes what it forgets
+			w.fake.RevokeAll()
 		},
 	},
 	"use-cases/two-endpoints": {

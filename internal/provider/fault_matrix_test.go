@@ -96,11 +96,11 @@ space, quote, not ASCII                         | DELETE 500                | 1 
 
 cut                                             | -, carried out            | 2 ok orphan / 3 fails orphan | 1 ok            | 1 ok
 dropped, no answer                              | -                         | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
-dropped, no answer                              | carried out               | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 gone / 3 fails
+dropped, no answer                              | carried out               | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok   / 3 fails
 cut                                             | HTTP/2                    | 2 ok orphan / 3 fails orphan | 1 ok            | 1 ok
 REFUSED_STREAM                                  | -                         | 2 ok / 3 fails               | 2 ok / 3 fails  | 2 ok / 3 fails
 INTERNAL_ERROR, PROTOCOL_ERROR, CANCEL          | -                         | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok / 3 fails
-INTERNAL_ERROR, PROTOCOL_ERROR, CANCEL          | carried out               | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 gone / 3 fails
+INTERNAL_ERROR, PROTOCOL_ERROR, CANCEL          | carried out               | 2 ok orphan / 3 fails orphan | 2 ok / 3 fails  | 2 ok   / 3 fails
 nobody listens                                  | -                         | / 3 fails                    | / 3 fails       | / 3 fails
 `
 

@@ -3,14 +3,20 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,12 +29,8 @@ var fences = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 // snippet returns the only fenced block of a guide that contains a text.
 func snippet(t *testing.T, guide, part string) string {
 	t.Helper()
-	page, err := os.ReadFile("../../templates/guides/" + guide + ".md.tmpl")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var found []string
-	for _, fence := range fences.FindAllStringSubmatch(string(page), -1) {
+	for _, fence := range fences.FindAllStringSubmatch(mustRead(t, "../../templates/guides/"+guide+".md.tmpl"), -1) {
 		if strings.Contains(fence[2], part) {
 			found = append(found, fence[2])
 		}
@@ -39,24 +41,55 @@ func snippet(t *testing.T, guide, part string) string {
 	return found[0]
 }
 
-// paste has bash read a text from its standard input, line by line, like a terminal
-// without bracketed paste: what a command reads is what follows. "terraform" is the
-// command under test.
-func (w *workspace) paste(options, text string) (output string, exitCode int) {
+func mustRead(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// bash returns a shell that reads a text from its standard input, line by line, like a
+// terminal without bracketed paste: what a command reads is what follows. "terraform" is
+// the command under test.
+func (w *workspace) bash(option, text string) *exec.Cmd {
 	w.t.Helper()
 	bin := w.t.TempDir()
 	if err := os.Symlink(w.command().Path, filepath.Join(bin, "terraform")); err != nil {
 		w.t.Fatal(err)
 	}
 	w.setenv("PATH", bin+":"+os.Getenv("PATH"))
-	cmd := exec.CommandContext(w.t.Context(), "bash", "--noprofile", "--norc", options)
+	cmd := exec.CommandContext(w.t.Context(), "bash", "--noprofile", "--norc", option)
 	cmd.Dir, cmd.Env, cmd.Stdin = w.terraform.Dir, w.terraform.Env, strings.NewReader(text)
+	return cmd
+}
+
+// paste runs such a shell to its end.
+func (w *workspace) paste(option, text string) (output string, exitCode int) {
+	w.t.Helper()
+	cmd := w.bash(option, text)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		w.t.Fatal(err)
 	}
 	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// mirror lets the command install the provider with init, which not every command does
+// with an override.
+func (w *workspace) mirror() {
+	w.t.Helper()
+	if err := w.terraform.Mirror("flameanalytics/flame", providerBinary(w.t)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// approve answers what apply and destroy ask.
+func (w *workspace) approve() {
+	w.setenv("TF_CLI_ARGS_apply", "-auto-approve")
+	w.setenv("TF_CLI_ARGS_destroy", "-auto-approve")
 }
 
 const leakGuide = "a-leaked-token-the-first-five-minutes"
@@ -95,12 +128,13 @@ func TestGuideLeakCurl(t *testing.T) {
 	}
 }
 
-// The recipe of the action reads the token and then the approval.
+// The recipe of the action reads a token that is pasted after it.
 func TestGuideLeakAction(t *testing.T) {
 	needs(t, actionBlocks)
 	w := newExample(t, "actions/flame_session_revoke")
 	token := openElsewhere(t, w.fake, 1)[0]
-	out, code := w.paste("-s", snippet(t, leakGuide, "-invoke")+token+"\nyes\n")
+	w.approve()
+	out, code := w.paste("-s", snippet(t, leakGuide, "-invoke")+token+"\n")
 	if code != 0 || strings.Contains(out, token) {
 		t.Errorf("exit code %d: %s", code, strings.ReplaceAll(out, token, "TOKEN"))
 	}
@@ -154,11 +188,10 @@ func TestGuideLeakWithoutToken(t *testing.T) {
 			w := newWorkspace(t, fake, "")
 			w.write("main.tf", snippet(t, leakGuide, `"last"`))
 			leaked := openElsewhere(t, fake, 1)[0]
-			script, _ := strings.CutPrefix(snippet(t, leakGuide, "terraform init"), "terraform init\n") // not with dev_overrides
-			for command := range strings.Lines(script) {
-				if out, code := w.paste("-s", strings.TrimSpace(command)+" -auto-approve\n"); code != 0 {
-					t.Fatalf("%s: %s", command, out)
-				}
+			w.mirror()
+			w.approve()
+			if out, code := w.paste("-e", snippet(t, leakGuide, "terraform init")); code != 0 {
+				t.Fatal(out)
 			}
 			if got, want := slices.Contains(fake.Live(), leaked), kind == flametest.Independent; got != want {
 				t.Errorf("the leaked token is alive: %v", got)
@@ -227,7 +260,8 @@ func TestGuideRotationScripts(t *testing.T) {
 }
 
 // threeEpochs applies the example of alternating slots in three epochs after the one of
-// the environment, which is 7. What a consumer has read works for one epoch more.
+// the environment, which is 7. What a consumer has read works for one epoch more, unless
+// an epoch is skipped.
 func threeEpochs(w *workspace) {
 	w.t.Helper()
 	published := []string{w.must("output", "-raw", "auth_token").Stdout}
@@ -242,17 +276,20 @@ func threeEpochs(w *workspace) {
 		sameTokens(w.t, "alive in epoch "+epoch, w.fake.Live(), published[len(published)-2:]...)
 		w.agrees()
 	}
+	w.setenv("TF_VAR_epoch", "12")
+	w.apply()
+	for _, token := range published {
+		if slices.Contains(w.fake.Live(), token) {
+			w.t.Error("a token outlived an epoch that was skipped")
+		}
+	}
 }
 
 // Without an epoch, the month counts.
 func TestGuideSlotsByMonth(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	w := newWorkspace(t, fake, "")
-	example, err := os.ReadFile(examplesDir + "/use-cases/alternating-slots/main.tf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.write("main.tf", string(example))
+	w.write("main.tf", mustRead(t, examplesDir+"/use-cases/alternating-slots/main.tf"))
 	w.apply()
 	now := time.Now().UTC()
 	month := 12*now.Year() + int(now.Month())
@@ -266,29 +303,16 @@ func TestGuideSlotsByMonth(t *testing.T) {
 	}
 }
 
-// With a user for each slot, the slots work on every kind of account. An epoch that is
-// skipped ends both tokens.
+// With a user for each slot, the slots work on every kind of account.
 func TestGuideSlots(t *testing.T) {
-	for _, kind := range []flametest.Kind{flametest.Independent, flametest.Shared, flametest.Superseding, flametest.Sweeping} {
+	for _, kind := range []flametest.Kind{flametest.Shared, flametest.Superseding, flametest.Sweeping} {
 		t.Run(kind.String(), func(t *testing.T) {
 			w := newExample(t, "use-cases/alternating-slots")
-			fake := newFake(t, flametest.Config{Kind: kind})
-			w.fake = fake
-			w.setenv(envEndpoint, fake.URL())
+			w.fake = newFake(t, flametest.Config{Kind: kind})
+			w.setenv(envEndpoint, w.fake.URL())
 			w.setenv("TF_VAR_users", `{"even": "a@example.com", "odd": "b@example.com"}`)
 			w.apply()
 			threeEpochs(w)
-			if kind != flametest.Independent {
-				return
-			}
-			before := fake.Live()
-			w.setenv("TF_VAR_epoch", "12")
-			w.apply()
-			for _, token := range before {
-				if slices.Contains(fake.Live(), token) {
-					t.Error("a token outlived an epoch that was skipped")
-				}
-			}
 		})
 	}
 }
@@ -303,11 +327,8 @@ func TestGuideKinds(t *testing.T) {
 			w := newExample(t, "use-cases/two-sessions")
 			fake := newFake(t, flametest.Config{Kind: kind})
 			w.setenv(envEndpoint, fake.URL())
-			var output string
-			for command := range strings.Lines(snippet(t, "one-token-or-many", "-replace='flame_session.probe[0]'")) {
-				out, _ := w.paste("-s", strings.TrimSpace(command)+" -auto-approve\n")
-				output += out
-			}
+			w.approve()
+			output, _ := w.paste("-s", snippet(t, "one-token-or-many", "-replace='flame_session.probe[0]'"))
 			for _, warning := range []string{"Two sessions share one Flame token", "A login has ended another Flame session", "A revocation has ended another Flame session"} {
 				if got := strings.Contains(output, warning); got != (warning == want) {
 					t.Errorf("%q is printed: %v", warning, got)
@@ -317,16 +338,281 @@ func TestGuideKinds(t *testing.T) {
 	}
 }
 
-// The recipe of the import reads the token and then the approval.
+// The recipe of the import reads a token that is pasted after it.
 func TestGuideMoveImport(t *testing.T) {
 	needs(t, removedBlocks)
 	w := newExample(t, "use-cases/move-by-import")
 	token := openElsewhere(t, w.fake, 1)[0]
-	out, code := w.paste("-s", snippet(t, "moving-from-other-providers", "read -rs FLAME_TOKEN")+token+"\nyes\n")
-	if code != 0 || !strings.Contains(out, "1 to import") || strings.Contains(out, token) {
+	w.approve()
+	out, code := w.paste("-s", snippet(t, "moving-from-other-providers", "read -rs FLAME_TOKEN")+token+"\n")
+	if code != 0 || !strings.Contains(out, "1 imported") || !strings.Contains(out, "0 destroyed") || strings.Contains(out, token) {
 		t.Errorf("exit code %d: %s", code, strings.ReplaceAll(out, token, "TOKEN"))
 	}
 	if got := w.sessions()["reports"].text("id"); got != flame.NewToken(token).SessionID() {
 		t.Error("another session is in the state")
 	}
+}
+
+// stateServer is Terraform's http backend. https://developer.hashicorp.com/terraform/language/backend/http
+type stateServer struct {
+	mu    sync.Mutex
+	state []byte
+	full  bool // refuses what is to be written
+	asked int
+}
+
+func (s *stateServer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	switch {
+	case r.Method == http.MethodPost && s.full:
+		rw.WriteHeader(http.StatusInsufficientStorage)
+	case r.Method == http.MethodPost:
+		s.state, _ = io.ReadAll(r.Body) // a state that is cut off fails the test
+	case s.state == nil:
+		rw.WriteHeader(http.StatusNotFound)
+	default:
+		_, _ = rw.Write(s.state)
+	}
+}
+
+func (s *stateServer) content() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.state)
+}
+
+func (s *stateServer) requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
+func (s *stateServer) setFull(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
+}
+
+// newCI returns a workspace with a session, whose state is at a server.
+func newCI(t *testing.T) (*workspace, *stateServer) {
+	t.Helper()
+	w := newWorkspace(t, newFake(t, flametest.Config{}), "terraform {\n  backend \"http\" {\n    retry_max = 0\n  }\n}\n"+oneReports)
+	state := &stateServer{}
+	server := httptest.NewServer(state)
+	t.Cleanup(server.Close)
+	w.setenv("TF_HTTP_ADDRESS", server.URL)
+	w.mirror()
+	return w, state
+}
+
+// step returns the script of a named step of the workflow in examples/ci.
+func step(t *testing.T, name string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(mustRead(t, examplesDir+"/ci/terraform.yml"), "- name: "+name+"\n")
+	if !found {
+		t.Fatalf("the workflow has no step %q", name)
+	}
+	rest, _, _ = strings.Cut(rest, "\n      - ")
+	_, script, found := strings.Cut(rest, "        run: ")
+	if !found {
+		t.Fatalf("the step %q has no script", name)
+	}
+	var lines []string
+	for line := range strings.Lines(strings.TrimPrefix(script, "|\n")) {
+		if strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "          ") {
+			break // the next job
+		}
+		lines = append(lines, strings.TrimPrefix(line, "          "))
+	}
+	return strings.Join(lines, "") + "\n"
+}
+
+// step runs a step of the workflow as GitHub does.
+func (w *workspace) step(name string) (output string, exitCode int) {
+	w.t.Helper()
+	return w.paste("-e", step(w.t, name))
+}
+
+func (w *workspace) steps(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		if out, code := w.step(name); code != 0 {
+			w.t.Fatalf("%s: exit code %d: %s", name, code, out)
+		}
+	}
+}
+
+// A change that nobody has read is planned without a state and without a password.
+func TestGuideCIUntrusted(t *testing.T) {
+	w, state := newCI(t)
+	for _, name := range []string{envEndpoint, envUser, envPassword} {
+		_, value, found := strings.Cut(mustRead(t, examplesDir+"/ci/terraform.yml"), "          "+name+": ")
+		if !found {
+			t.Fatalf("the workflow does not set %s", name)
+		}
+		value, _, _ = strings.Cut(value, "\n")
+		w.setenv(name, value)
+	}
+	out, code := w.step("Plan without credentials")
+	if code != 0 || !strings.Contains(out, "1 to add") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if state.requests() > 0 {
+		t.Error("the state was read")
+	}
+}
+
+// The workflow applies, and applies again.
+func TestGuideCI(t *testing.T) {
+	w, state := newCI(t)
+	for range 2 {
+		w.steps("Plan", "Plan for apply", "Apply", "Delete what holds tokens")
+	}
+	if got := order(w.fake); got != "POST" {
+		t.Errorf("requests: %s", got)
+	}
+	if !strings.Contains(state.content(), w.fake.Live()[0]) {
+		t.Error("the token is not in the state")
+	}
+}
+
+// A state that cannot be written is kept: readable for the user alone, and encrypted
+// before it leaves the machine.
+func TestGuideCIErroredState(t *testing.T) {
+	w, state := newCI(t)
+	for command := range strings.Lines(snippet(t, "terraform-in-ci", "openssl req")) {
+		if out, code := w.paste("-e", command); code != 0 {
+			t.Fatal(out)
+		}
+	}
+	w.steps("Plan for apply")
+	state.setFull(true)
+	if out, code := w.step("Apply"); code != 1 || !strings.Contains(out, "errored.tfstate") {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	info, err := os.Stat(filepath.Join(w.terraform.Dir, "errored.tfstate"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("errored.tfstate: %v, %v", info.Mode(), err)
+	}
+	if _, code := w.step("Write the state again"); code == 0 {
+		t.Error("the state was written")
+	}
+	w.steps("Encrypt the state", "Delete what holds tokens")
+	token := w.fake.Live()[0]
+	if kept := w.read("errored.tfstate.p7m"); kept == "" || strings.Contains(kept, token) {
+		t.Error("the state was not encrypted")
+	}
+	state.setFull(false)
+	if out, code := w.paste("-e", snippet(t, "terraform-in-ci", "openssl cms -decrypt")); code != 0 {
+		t.Fatal(out)
+	}
+	if w.read("errored.tfstate") != "" {
+		t.Error("errored.tfstate is still there")
+	}
+	w.must("plan", "-input=false", "-detailed-exitcode")
+	sameTokens(t, "alive", w.fake.Live(), token)
+}
+
+// A cancelled step interrupts Terraform, not only the shell, so the token of a login that
+// is under way gets into the state.
+func TestGuideCICancelled(t *testing.T) {
+	w, state := newCI(t)
+	w.steps("Plan for apply")
+	w.fake.Script(flametest.OpOpen, flametest.Fault{Hang: true, CarryOut: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	r := &running{t: t, ctx: ctx, cmd: w.bash("-e", step(t, "Apply"))}
+	r.cmd.Stdout, r.cmd.Stderr = &r.output, &r.output
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.wait()
+	defer w.fake.Release()
+	r.arrived(w.fake, flametest.OpOpen, 1)
+	r.signal(commandAlone, syscall.SIGINT)
+	r.await("Interrupt received")
+	w.fake.Release()
+	r.wait()
+	if !strings.Contains(state.content(), w.fake.Live()[0]) {
+		t.Error("the token is not in the state")
+	}
+}
+
+// What Terraform forgets stays alive, as the guide's table has it.
+func TestGuideForgetting(t *testing.T) {
+	kept := "resource \"flame_session\" \"reports\" {\n  lifecycle {\n    destroy = false\n  }\n}\n"
+	for name, test := range map[string]struct {
+		needs  []capability
+		block  string
+		forget func(w *workspace)
+		alive  int
+	}{
+		"state rm":    {block: oneReports, alive: 1, forget: func(w *workspace) { w.must("state", "rm", "flame_session.reports") }},
+		"replacement": {needs: []capability{destroyFalse}, block: kept, alive: 2, forget: func(w *workspace) { w.apply("-replace=flame_session.reports") }},
+		"taint":       {needs: []capability{destroyFalse}, block: kept, alive: 2, forget: func(w *workspace) { w.must("taint", "flame_session.reports"); w.apply() }},
+		"destroy":     {needs: []capability{destroyFalse}, block: kept, alive: 1, forget: func(w *workspace) { w.run("destroy", "-auto-approve", "-input=false") }}, // OpenTofu's exit code is 1
+		"workspace": {block: oneReports, alive: 1, forget: func(w *workspace) {
+			w.must("workspace", "select", "default")
+			w.must("workspace", "delete", "-force", "other")
+		}},
+		"removed block": {needs: []capability{destroyFalse}, block: kept, alive: map[string]int{"OpenTofu": 1}[product(t)], forget: func(w *workspace) { w.write("main.tf", requireFlame); w.apply() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			needs(t, test.needs...)
+			fake := newFake(t, flametest.Config{})
+			w := newWorkspace(t, fake, test.block)
+			w.must("workspace", "new", "other")
+			w.apply()
+			test.forget(w)
+			if got := len(fake.Live()); got != test.alive {
+				t.Errorf("%d tokens are alive, want %d", got, test.alive)
+			}
+		})
+	}
+}
+
+func product(t *testing.T) string {
+	t.Helper()
+	acceptance(t)
+	v, err := commandVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.product
+}
+
+// A session is handed to another configuration: it stays alive, and in one state only. A
+// failed import changes nothing.
+func TestGuideHandOver(t *testing.T) {
+	w := newWorkspace(t, newFake(t, flametest.Config{}), oneReports)
+	w.apply()
+	w.write("../new/main.tf", requireFlame)
+	script := snippet(t, "forgetting-a-session", "-chdir=../new")
+	if out, code := w.paste("-s", script); code == 0 || len(w.sessions()) != 1 {
+		t.Errorf("the import did not fail, or the session is gone: %s", out)
+	}
+	w.write("../new/main.tf", requireFlame+oneReports)
+	token := w.fake.Live()[0]
+	if out, code := w.paste("-s", script); code != 0 || strings.Contains(out, token) {
+		t.Errorf("exit code %d: %s", code, strings.ReplaceAll(out, token, "TOKEN"))
+	}
+	if len(w.sessions()) != 0 || !strings.Contains(w.read("../new/terraform.tfstate"), token) {
+		t.Error("the session is not in the other state alone")
+	}
+	sameTokens(t, "alive", w.fake.Live(), token)
+}
+
+// A forgotten token is revoked from the backup that state rm leaves.
+func TestGuideForgotten(t *testing.T) {
+	w := newWorkspace(t, newFake(t, flametest.Config{}), oneReports)
+	w.apply()
+	w.must("state", "rm", "flame_session.reports")
+	function, _ := strings.CutSuffix(snippet(t, leakGuide, "revoke() ("), "revoke\n")
+	out, code := w.paste("-s", function+snippet(t, "forgetting-a-session", "console -state"))
+	if code != 0 || !strings.HasSuffix(out, revoked) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	noneLive(t, w.fake)
 }

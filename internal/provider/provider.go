@@ -49,10 +49,11 @@ type (
 type flameProvider struct {
 	version      string // part of the User-Agent
 	now          func() time.Time
-	firstBackoff time.Duration // see flame.Config
-	orphaned     func() bool   // reports whether Terraform died
-	dialContext  dialContext   // see flame.Config
-	watch        watch         // see flame.Config
+	firstBackoff time.Duration  // see flame.Config
+	jitter       func() float64 // see flame.Config
+	orphaned     func() bool    // reports whether Terraform died
+	dialContext  dialContext    // see flame.Config
+	watch        watch          // see flame.Config
 
 	mu   sync.Mutex
 	runs []*session.Run // one for each time the provider was configured

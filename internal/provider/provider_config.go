@@ -157,6 +157,7 @@ func (p *flameProvider) clientConfig(m providerModel, terraformVersion string) (
 		RootCAs:            roots,
 		InsecureSkipVerify: m.InsecureSkipVerify.ValueBool(),
 		FirstBackoff:       p.firstBackoff,
+		Jitter:             p.jitter,
 		DialContext:        p.dialContext,
 		Watch:              p.watch,
 		Observe:            logAttempt,

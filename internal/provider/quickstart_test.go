@@ -3,7 +3,7 @@
 package provider
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -63,8 +63,12 @@ func runQuickStart(t *testing.T, name string, env []string, stdin string) string
 	cmd.Dir = home
 	cmd.Env = append(quickStartEnvironment(t, home), env...)
 	cmd.Stdin = strings.NewReader(stdin)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	// A file, because Wait would wait for the fake API to close a pipe.
+	out, err := os.Create(filepath.Join(home, "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = out, out
 	// If the script fails, the fake API that it started is killed with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -72,10 +76,12 @@ func runQuickStart(t *testing.T, name string, env []string, stdin string) string
 	}
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out.String())
+	err = cmd.Wait()
+	text, readErr := os.ReadFile(out.Name())
+	if err := errors.Join(err, readErr, out.Close()); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, text)
 	}
-	return out.String()
+	return string(text)
 }
 
 // quickStart returns the shell blocks below the heading "Quick start" of a page.

@@ -173,6 +173,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	opened, err := r.data.run.Open(ctx, held, flame.NewPassword(password))
 	if err != nil {
 		addOpenFailure(&resp.Diagnostics, "open a Flame session", err, password)
+		addEndedByLogin(&resp.Diagnostics, lostSession, opened.Casualties)
 		return
 	}
 	held.Token = opened.Token
@@ -193,10 +194,7 @@ func (r *sessionResource) Create(ctx context.Context, req resource.CreateRequest
 	if opened.Shared {
 		addShared(&resp.Diagnostics, id)
 	}
-	for _, ended := range opened.Ended {
-		addEndedByLogin(&resp.Diagnostics, id, ended)
-	}
-	addDoubted(&resp.Diagnostics, id, "opened", loginEnds, opened.Casualties)
+	addEndedByLogin(&resp.Diagnostics, "session "+id, opened.Casualties)
 }
 
 func (r *sessionResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
@@ -281,6 +279,7 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 	id := state.ID.ValueString()
 	if reason := r.data.keepsAlive(state); reason != "" {
 		addLeftAlive(&resp.Diagnostics, id, reason)
+		addMayEnd(&resp.Diagnostics, private.Beside...)
 		return
 	}
 	if !r.data.requireClient(&resp.Diagnostics) {
@@ -306,13 +305,12 @@ func (r *sessionResource) Delete(ctx context.Context, req resource.DeleteRequest
 		revocation = r.data.run.LeaveToOthers(held)
 	} else if revocation, err = r.data.run.Revoke(ctx, held); err != nil {
 		addRevokeFailure(&resp.Diagnostics, id, err)
+		addEndedByRevocation(&resp.Diagnostics, id, revocation.Casualties)
 		return
 	}
 	replaced := private.Needs != replacementNeeds{}
 	addRevocation(&resp.Diagnostics, id, revocation, replaced)
-	for _, beside := range private.Beside {
-		addMayEnd(&resp.Diagnostics, beside)
-	}
+	addMayEnd(&resp.Diagnostics, private.Beside...)
 }
 
 // addUnusableEndpoint reports that a state does not say where its token belongs,

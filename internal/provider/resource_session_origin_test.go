@@ -23,10 +23,10 @@ func TestWrongPasswordIsSentOnce(t *testing.T) {
 	r := w.fails(nil, "apply", "-auto-approve", "-input=false")
 	saw(t, fake, 1, 0, 0)
 	for text, want := range map[string]int{
-		"Error: Could not open a Flame session":                                                        count,
-		"Flame answered 401 (wrong credentials or no session)":                                         count,
-		"was not sent, because another request of this run had failed in the same way: Flame answered": count - 1,
-		"Check the user and password":                                                                  count,
+		"Error: Could not open a Flame session":                                                       count,
+		"Flame answered 401 (wrong credentials or no session)":                                        count,
+		"was not sent because another request of this run had failed in the same way: Flame answered": count - 1,
+		"Check the user and password":                                                                 count,
 	} {
 		if n := strings.Count(r.Text(), text); n != want {
 			t.Errorf("%q is printed %d times, want %d", text, n, want)

@@ -34,6 +34,9 @@ func (r *sessionResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	if resp.Diagnostics.HasError() || destroy && create {
 		return
 	}
+	if !create && private.Instance == "" { // taken over, and not refreshed since
+		private.Instance = session.NewInstanceID()
+	}
 	moved := !create && r.data.resolveEndpoint(&state, private, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
 		return

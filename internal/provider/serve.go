@@ -100,6 +100,7 @@ type Process struct {
 	Orphaned    func() bool                                                          // reports whether Terraform died
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
 	Watch       func(http.RoundTripper) http.RoundTripper                            // sees all requests; nil: nobody does
+	Jitter      func() float64                                                       // of waits, from 0 to 1; nil: at random
 	Logging     bool                                                                 // somebody reads the logs
 }
 
@@ -111,7 +112,10 @@ type Server struct {
 
 // NewServer returns the server of a process. The process must call Exit before it ends.
 func NewServer(process Process) (*Server, error) {
-	p := &flameProvider{version: process.Version, now: time.Now, orphaned: process.Orphaned, dialContext: process.DialContext, watch: process.Watch}
+	p := &flameProvider{
+		version: process.Version, now: time.Now, jitter: process.Jitter, orphaned: process.Orphaned,
+		dialContext: process.DialContext, watch: process.Watch,
+	}
 	inner, err := newServer(p, process.Logging)
 	return &Server{inner, p}, err
 }

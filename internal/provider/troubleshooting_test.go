@@ -5,14 +5,13 @@ package provider
 import (
 	"cmp"
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
 const (
@@ -66,14 +65,14 @@ func TestTroubleshootingReasons(t *testing.T) {
 		t.Fatal(err)
 	}
 	reasons := 0
-	for _, file := range parsePackage(t, "../flame") {
+	for _, file := range parseFiles(t, "../flame", false) {
 		ast.Inspect(file, func(node ast.Node) bool {
 			spec, ok := node.(*ast.ValueSpec)
 			if !ok || !strings.HasPrefix(spec.Names[0].Name, "Err") {
 				return true
 			}
 			reasons++
-			text, _ := summaryReader{}.fixed(spec.Values[0].(*ast.CallExpr).Args[0])
+			text, _ := constantReader{}.fixed(spec.Values[0].(*ast.CallExpr).Args[0])
 			described := cmp.Or(reasonsByStatus[text], text)
 			if !strings.Contains(string(content), described) {
 				t.Errorf("%s has not %q, of %s", troubleshooting, described, spec.Names[0].Name)
@@ -83,6 +82,20 @@ func TestTroubleshootingReasons(t *testing.T) {
 	}
 	if reasons < 15 {
 		t.Errorf("only %d reasons were found in the code", reasons)
+	}
+}
+
+// The guide's command logs each request with its status and duration.
+func TestTroubleshootingLog(t *testing.T) {
+	w := newWorkspace(t, newFake(t, flametest.Config{}), oneReports)
+	w.apply()
+	out, code := w.paste("-e", snippet(t, "when-something-fails", "TF_LOG_PROVIDER"))
+	_, line, _ := strings.Cut(out, "Flame request succeeded")
+	line, _, _ = strings.Cut(line, "\n")
+	for _, field := range []string{"method=GET", "status=200", "duration_ms="} {
+		if code != 0 || !strings.Contains(line, field) {
+			t.Errorf("exit code %d, and %s is not in: %s", code, field, line)
+		}
 	}
 }
 
@@ -100,14 +113,14 @@ var tasks = map[string]int{"addFailure": 1, "addOpenFailure": 1, "failure": 0}
 func summariesInCode(t *testing.T) map[string]string {
 	t.Helper()
 	summaries := map[string]string{}
-	files := parsePackage(t, ".")
+	files := parseFiles(t, ".", false)
 	for name, file := range files {
 		for _, declaration := range file.Decls {
 			function, ok := declaration.(*ast.FuncDecl)
 			if !ok {
 				continue
 			}
-			reader := newSummaryReader(function)
+			reader := newConstantReader(file, function)
 			ast.Inspect(function, func(node ast.Node) bool {
 				call, ok := node.(*ast.CallExpr)
 				if !ok {
@@ -128,68 +141,11 @@ func summariesInCode(t *testing.T) map[string]string {
 	return summaries
 }
 
-// parsePackage parses the files of a package, without its tests.
-func parsePackage(t *testing.T, dir string) map[string]*ast.File {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]*ast.File{}
-	for _, entry := range entries {
-		name := entry.Name()
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), dir+"/"+name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = file
-	}
-	return files
-}
-
-// A summaryReader reads constant beginnings of expressions in a function.
-type summaryReader struct {
-	values map[string]ast.Expr // of the function's variables and constants
-	params map[string]bool
-}
-
-func newSummaryReader(function *ast.FuncDecl) summaryReader {
-	r := summaryReader{map[string]ast.Expr{}, map[string]bool{}}
-	for _, field := range function.Type.Params.List {
-		for _, name := range field.Names {
-			r.params[name.Name] = true
-		}
-	}
-	ast.Inspect(function, func(node ast.Node) bool {
-		switch node := node.(type) {
-		case *ast.AssignStmt:
-			if name, ok := node.Lhs[0].(*ast.Ident); ok {
-				r.values[name.Name] = node.Rhs[0]
-			}
-		case *ast.ValueSpec:
-			if len(node.Values) > 0 {
-				r.values[node.Names[0].Name] = node.Values[0]
-			}
-		}
-		return true
-	})
-	return r
-}
-
 // summary returns the fixed part of the summary that a call makes, if it makes one:
 // without the words that join it to an ID. A summary that was passed to the function is
 // read where it was made.
-func (r summaryReader) summary(call *ast.CallExpr) (summary string, known bool) {
-	var name string
-	switch function := call.Fun.(type) {
-	case *ast.Ident:
-		name = function.Name
-	case *ast.SelectorExpr:
-		name = function.Sel.Name
-	}
+func (r constantReader) summary(call *ast.CallExpr) (summary string, known bool) {
+	name := callName(call)
 	begin := ""
 	argument, ok := summaryArgument[name]
 	if !ok {
@@ -208,30 +164,4 @@ func (r summaryReader) summary(call *ast.CallExpr) (summary string, known bool) 
 	}
 	text, _, _ = strings.Cut(begin+text, ": ")
 	return strings.TrimSpace(text), true
-}
-
-func isCall(expression ast.Expr) bool {
-	_, ok := expression.(*ast.CallExpr)
-	return ok
-}
-
-// fixed returns the constant beginning of an expression, and whether that is all of it.
-func (r summaryReader) fixed(expression ast.Expr) (text string, whole bool) {
-	switch expression := expression.(type) {
-	case *ast.BasicLit:
-		text, err := strconv.Unquote(expression.Value)
-		return text, err == nil
-	case *ast.BinaryExpr:
-		text, whole = r.fixed(expression.X)
-		if whole {
-			rest, whole := r.fixed(expression.Y)
-			return text + rest, whole
-		}
-		return text, false
-	case *ast.Ident:
-		if value := r.values[expression.Name]; value != nil {
-			return r.fixed(value)
-		}
-	}
-	return "", false
 }

@@ -39,7 +39,8 @@ type behavior struct {
 	supersedes bool // a login has ended an earlier token
 	sweeps     bool // a revocation has ended other tokens
 
-	logins int // of this run
+	logins      int // of this run
+	revocations int // of this run, sent or about to be
 	// Each is found out with one extra request at most.
 	loginChecked, revocationChecked bool
 	// Then Flame did not say.

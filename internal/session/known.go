@@ -12,11 +12,13 @@ import (
 // known is a session that a run was shown, or has opened.
 type known struct {
 	Held
+	number    int // in the order in which the run learned of them
 	status    status
 	opened    bool // by this run
 	refreshed bool // by this run
 	kept      bool // a plan of this run leaves it as it is
-	leaving   bool // its instance no longer holds the token, or will not after this run
+	sawAfter  int  // how many revocations of the account this run had sent when it saw the token alive
+	leaving   bool // its instance no longer holds the token
 	revoked   bool // this run revokes it, or its plan does
 }
 
@@ -34,7 +36,8 @@ const (
 func (r *Run) knownLocked(held Held) *known {
 	k, ok := r.sessions[held.Instance]
 	if !ok || k.key() != held.key() {
-		k = &known{Held: held, refreshed: ok && k.refreshed}
+		r.learned++
+		k = &known{Held: held, sawAfter: r.behaviorLocked(held.Account).revocations, number: r.learned, refreshed: ok && k.refreshed}
 		r.sessions[held.Instance] = k
 	}
 	if held.Account.UserID != "" {
@@ -48,6 +51,16 @@ func (r *Run) holdersLocked(held Held) []*known {
 	return r.filterLocked(func(k *known) bool {
 		return k.Instance != held.Instance && !k.leaving && k.key() == held.key()
 	})
+}
+
+// holders returns the other instances that hold the same token.
+func (r *Run) holders(held Held) (holders []Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.holdersLocked(held) {
+		holders = append(holders, k.Held)
+	}
+	return holders
 }
 
 // othersLocked returns the sessions of the same account with other tokens, which are held.
@@ -65,12 +78,14 @@ func (r *Run) ephemeralLocked(held Held) []*known {
 	})
 }
 
+// filterLocked returns sessions in the order in which the run learned of them.
 func (r *Run) filterLocked(matches func(*known) bool) (matching []*known) {
 	for _, k := range r.sessions {
 		if matches(k) {
 			matching = append(matching, k)
 		}
 	}
+	slices.SortFunc(matching, func(a, b *known) int { return a.number - b.number })
 	return matching
 }
 
@@ -103,7 +118,8 @@ func (r *Run) Suspects(held Held) (suspects []Held) {
 // claim records that an instance holds a token, and reports whether another one
 // does too.
 func (r *Run) claimLocked(held Held) (shared bool) {
-	r.knownLocked(held).leaving = false
+	k := r.knownLocked(held)
+	k.Ending, k.leaving = false, false
 	if len(r.holdersLocked(held)) == 0 {
 		return false
 	}
@@ -132,7 +148,8 @@ func (r *Run) sawAlive(held Held, loginsBefore int) bool {
 		r.knownLocked(held).status = doubtful
 		return false
 	}
-	r.knownLocked(held).status = alive
+	k := r.knownLocked(held)
+	k.status, k.sawAfter = alive, b.revocations
 	if !b.coexist && held.Account.isKnown() {
 		b.coexist = slices.ContainsFunc(r.liveLocked(held), func(k *known) bool { return k.Account.isKnown() })
 	}
@@ -151,9 +168,22 @@ func (r *Run) sawDead(held Held) {
 func (r *Run) markRevoked(held Held) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.behaviorLocked(held.Account).revocations++
 	if held.Instance != "" { // and not the action
 		r.knownLocked(held).revoked = true
 	}
+}
+
+// sawSwept records that a token was dead when it was to be revoked. It reports whether this
+// run had seen it alive, and has revoked another one of the account since.
+func (r *Run) sawSwept(held Held) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, b := r.knownLocked(held), r.behaviorLocked(held.Account)
+	seen := k.status == alive || k.status == doubtful
+	swept := seen && b.revocations > k.sawAfter+1 // its own is one of them
+	b.sweeps = b.sweeps || swept
+	return swept
 }
 
 // endLocked records that a token is dead, whichever instances hold it.
@@ -211,9 +241,10 @@ type Casualties struct {
 	Doubted []Held // alive until then; the check of what became of them failed
 }
 
-// loginEnded finds out whether the login that has just brought a token has ended another
-// session. It checks one session, once for each account.
-func (r *Run) loginEnded(ctx context.Context, held Held) Casualties {
+// loginEnded finds out whether a login has ended another session. It checks one session,
+// once for each account. If it is not certain that the login was carried out, the survival
+// of the other session says nothing.
+func (r *Run) loginEnded(ctx context.Context, held Held, certain bool) Casualties {
 	r.mu.Lock()
 	b := r.behaviorLocked(held.Account)
 	if b.shared || b.coexist || len(r.liveLocked(held)) == 0 {
@@ -227,11 +258,13 @@ func (r *Run) loginEnded(ctx context.Context, held Held) Casualties {
 	}
 	b.loginChecked = true
 	r.mu.Unlock()
-	return r.askWitness(ctx, witness, &b.loginCheckFailed, func(survived bool) { b.coexist, b.supersedes = survived, !survived })
+	return r.askWitness(ctx, witness, &b.loginCheckFailed, func(survived bool) {
+		b.coexist, b.supersedes, b.loginChecked = survived && certain, !survived, certain || !survived
+	})
 }
 
 // revocationEnded is loginEnded for a revocation.
-func (r *Run) revocationEnded(ctx context.Context, held Held) Casualties {
+func (r *Run) revocationEnded(ctx context.Context, held Held, certain bool) Casualties {
 	r.mu.Lock()
 	b := r.behaviorLocked(held.Account)
 	if b.revocationChecked && !b.revocationCheckFailed || len(r.liveLocked(held)) == 0 {
@@ -245,7 +278,9 @@ func (r *Run) revocationEnded(ctx context.Context, held Held) Casualties {
 	}
 	b.revocationChecked = true
 	r.mu.Unlock()
-	return r.askWitness(ctx, witness, &b.revocationCheckFailed, func(survived bool) { b.sweeps = !survived })
+	return r.askWitness(ctx, witness, &b.revocationCheckFailed, func(survived bool) {
+		b.sweeps, b.revocationChecked = !survived, certain || !survived
+	})
 }
 
 // askWitness checks whether a session is still alive, and tells learn. It returns the
@@ -349,7 +384,7 @@ func (r *Run) PlanOpen(account Account, replaces InstanceID) (planned PlannedOpe
 	defer r.mu.Unlock()
 	held := Held{Instance: replaces, Account: account}
 	r.plannedOpens = append(r.plannedOpens, held)
-	if k, ok := r.sessions[replaces]; ok && !k.leaving {
+	if k, ok := r.sessions[replaces]; ok && !k.leaving && !k.Ending {
 		planned.StillHeld = r.planEndLocked(k)
 	}
 	if r.behaviorLocked(account).loginsEndNothing() {
@@ -373,8 +408,9 @@ func (r *Run) PlanEnd(held Held) (stillHeld, givenAgain bool) {
 }
 
 func (r *Run) planEndLocked(k *known) (stillHeld bool) {
-	k.leaving, k.kept = true, false
-	stillHeld = len(r.holdersLocked(k.Held)) > 0
+	k.Ending, k.kept = true, false
+	// What is ephemeral in a plan does not outlive it.
+	stillHeld = slices.ContainsFunc(r.holdersLocked(k.Held), func(k *known) bool { return !k.Ending && !k.Ephemeral })
 	k.revoked = !stillHeld
 	return stillHeld
 }
@@ -388,7 +424,7 @@ func (r *Run) SharedSessions(account Account) (ids []string) {
 		return nil
 	}
 	holders := map[flame.Token]int{}
-	for _, k := range r.filterLocked(func(k *known) bool { return !k.leaving && k.Account.same(account) }) {
+	for _, k := range r.filterLocked(func(k *known) bool { return !k.leaving && !k.Ending && k.Account.same(account) }) {
 		if holders[k.Token]++; holders[k.Token] == 2 {
 			ids = append(ids, k.Token.SessionID())
 		}

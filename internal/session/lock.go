@@ -19,7 +19,14 @@ var ErrAccountBusy = errors.New("other sessions of the account were being opened
 type accountLocks struct {
 	mu      sync.Mutex
 	locks   []*accountLock
-	changed chan struct{} // closed when a lock is released; nil if nobody waits
+	waiting []*waiter // in the order in which they came
+}
+
+// waiter waits for a lock.
+type waiter struct {
+	accountLock
+	choose  func() purpose
+	granted chan struct{}
 }
 
 type accountLock struct {
@@ -46,34 +53,50 @@ func (l *accountLock) excludes(other *accountLock) bool {
 // acquire waits for a lock. The caller must call release. choose returns the purpose,
 // which may change while it waits. It fails with ErrAccountBusy if ctx ends first.
 func (a *accountLocks) acquire(ctx context.Context, account Account, choose func() purpose) (release func(), err error) {
-	lock := &accountLock{account: account}
-	for {
-		a.mu.Lock()
-		lock.purpose = choose()
-		if !slices.ContainsFunc(a.locks, lock.excludes) {
-			a.locks = append(a.locks, lock)
-			a.mu.Unlock()
-			return func() { a.release(lock) }, nil
-		}
-		if a.changed == nil {
-			a.changed = make(chan struct{})
-		}
-		changed := a.changed
-		a.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
+	w := &waiter{accountLock{account: account}, choose, make(chan struct{})}
+	a.mu.Lock()
+	a.waiting = append(a.waiting, w)
+	a.grantLocked()
+	a.mu.Unlock()
+	select {
+	case <-w.granted:
+	case <-ctx.Done():
+		if a.leave(w) {
 			return nil, errors.Join(ErrAccountBusy, ctx.Err())
 		}
 	}
+	return func() { a.release(&w.accountLock) }, nil
+}
+
+// grantLocked grants every lock that nothing excludes, in the order in which they were
+// asked for, so that it does not depend on the scheduler who goes first.
+func (a *accountLocks) grantLocked() {
+	a.waiting = slices.DeleteFunc(a.waiting, func(w *waiter) bool {
+		w.purpose = w.choose()
+		if slices.ContainsFunc(a.locks, w.excludes) {
+			return false
+		}
+		a.locks = append(a.locks, &w.accountLock)
+		close(w.granted)
+		return true
+	})
+}
+
+// leave stops waiting. It reports false if the lock was granted meanwhile.
+func (a *accountLocks) leave(w *waiter) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.Index(a.waiting, w)
+	if i < 0 {
+		return false
+	}
+	a.waiting = slices.Delete(a.waiting, i, i+1)
+	return true
 }
 
 func (a *accountLocks) release(lock *accountLock) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.locks = slices.DeleteFunc(a.locks, func(l *accountLock) bool { return l == lock })
-	if a.changed != nil {
-		close(a.changed)
-		a.changed = nil
-	}
+	a.grantLocked()
 }

@@ -26,6 +26,7 @@ type Held struct {
 	Account   Account
 	Token     flame.Token
 	Ephemeral bool // an ephemeral resource holds it
+	Ending    bool // a plan of this run ends it; until that is applied, its token is in use
 }
 
 // Run is what one provider process knows about its sessions. It is safe for
@@ -38,6 +39,7 @@ type Run struct {
 
 	mu           sync.Mutex
 	sessions     map[InstanceID]*known
+	learned      int // sessions so far
 	behaviors    []*behavior
 	plannedOpens []Held // without tokens
 	unclosed     map[InstanceID]Held
@@ -64,7 +66,8 @@ func NewRun(client *flame.Client, orphaned func() bool) *Run {
 	}
 }
 
-// Opened is the outcome of [Run.Open].
+// Opened is the outcome of [Run.Open]. If that failed, it has the casualties of attempts
+// that may have been carried out all the same.
 type Opened struct {
 	flame.Session
 	Casualties
@@ -109,20 +112,25 @@ func (r *Run) open(ctx context.Context, held Held, password flame.Password) (Ope
 		return Opened{}, &WouldEndError{other}
 	}
 	session, err := r.client.Open(ctx, held.Account.Endpoint, flame.Credentials{User: held.Account.User, Password: password})
-	if err != nil {
+	var apiErr *flame.Error
+	switch {
+	case errors.As(err, &apiErr) && apiErr.Lost > 0:
+		return Opened{Casualties: r.loginEnded(ctx, held, false)}, err
+	case err != nil:
 		return Opened{}, err
 	}
 	held.Token, held.Account.UserID = session.Token, session.UserID
 	opened := Opened{Session: session}
 	r.mu.Lock()
 	opened.Shared = r.claimLocked(held)
-	r.knownLocked(held).opened, r.knownLocked(held).status = true, alive
+	k := r.knownLocked(held)
+	k.opened, k.status = true, alive
 	r.behaviorLocked(held.Account).logins++
 	if i := slices.IndexFunc(r.plannedOpens, func(p Held) bool { return p.Account.same(held.Account) }); i >= 0 {
 		r.plannedOpens = slices.Delete(r.plannedOpens, i, i+1)
 	}
 	r.mu.Unlock()
-	opened.Casualties = r.loginEnded(ctx, held)
+	opened.Casualties = r.loginEnded(ctx, held, true)
 	opened.Beside = r.keptUnchecked(held)
 	return opened, nil
 }
@@ -169,11 +177,15 @@ func (r *Run) Check(ctx context.Context, held Held) (alive bool, err error) {
 	return alive, err
 }
 
-// Revocation is the outcome of revoking a token, if it did not fail.
+// Revocation is the outcome of revoking a token. If that failed, it has the casualties of
+// attempts that may have been carried out all the same.
 type Revocation struct {
 	Result Result
 	// GivenAgain: with StillHeld, this run has opened a session and got the same token.
 	GivenAgain bool
+	// Swept: with AlreadyGone, this run had seen the token alive, and has revoked another
+	// one of the account since.
+	Swept bool
 	// Kept: with StillHeld, a session that the plan leaves as it is holds the token.
 	Kept bool
 	Casualties
@@ -227,14 +239,22 @@ func (r *Run) revoke(ctx context.Context, held Held, release func(Held) (shared 
 	}
 	r.markRevoked(held)
 	alreadyGone, err := r.client.Revoke(ctx, held.Account.Endpoint, held.Token)
-	if err != nil {
+	var apiErr *flame.Error
+	switch {
+	case errors.As(err, &apiErr) && apiErr.MayBeDone:
+		return Revocation{Casualties: r.revocationEnded(ctx, held, false)}, err
+	case err != nil:
 		return Revocation{}, err
 	}
+	swept := alreadyGone && r.sawSwept(held)
+	claimed := r.holders(held) // meanwhile: a refresh has found the token alive
 	r.sawDead(held)
 	if alreadyGone {
-		return Revocation{Result: AlreadyGone}, nil
+		return Revocation{Result: AlreadyGone, Swept: swept}, nil
 	}
-	return Revocation{Casualties: r.revocationEnded(ctx, held)}, nil
+	casualties := r.revocationEnded(ctx, held, true)
+	casualties.Ended = append(casualties.Ended, claimed...)
+	return Revocation{Casualties: casualties}, nil
 }
 
 // LeaveToOthers releases the token of an instance without revoking it, because another

@@ -1,5 +1,5 @@
-# Every plan and apply looks whether the API works with this token, and warns
-# where it does not. A check never fails the run.
+# Every plan and apply checks whether the API accepts this token, and warns if it does
+# not. A check never fails the run.
 terraform {
   required_providers {
     flame = {

@@ -1,5 +1,5 @@
-# A request with the token, by the data source of hashicorp/http. The state has
-# the header, and so the token: keep it where only those can read it who may.
+# Sends a request with the token, with the data source of hashicorp/http. The state holds
+# the header, and so the token: restrict access to it.
 terraform {
   required_providers {
     flame = {

@@ -1,4 +1,4 @@
-# A module that wraps the session, for teams that want one way to have a token.
+# A module that wraps the session, so that a team gets its tokens in one way.
 terraform {
   required_providers {
     flame = {
@@ -15,6 +15,6 @@ module "reports" {
 }
 
 output "session" {
-  description = "Tells sessions apart and reveals nothing of the token."
+  description = "Tells sessions apart and reveals nothing about the token."
   value       = module.reports.id
 }

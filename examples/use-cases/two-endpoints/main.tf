@@ -1,5 +1,5 @@
-# Two installations of Flame, each with a login of its own. A token is only ever
-# sent to the endpoint that issued it.
+# Two installations of Flame, each with its own login. A token goes only to the endpoint
+# that issued it.
 terraform {
   required_providers {
     flame = {

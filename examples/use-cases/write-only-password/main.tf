@@ -1,5 +1,5 @@
-# The password is used when the session is opened, and is never stored:
-# TF_VAR_password=…, or FLAME_PASSWORD and no password here at all.
+# The password opens the session, and is never stored. Set TF_VAR_password; or set
+# FLAME_PASSWORD, and leave the password out here.
 terraform {
   required_providers {
     flame = {

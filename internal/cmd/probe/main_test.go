@@ -115,14 +115,14 @@ func TestModes(t *testing.T) {
 		}},
 		{"shared", flametest.Config{Kind: flametest.Shared}, []string{
 			`kind +shared: .*hides.*sweeping.*`, notWanted, `dead token on DELETE +401, .*`,
-			`what a login does to an earlier token +settled +shared`, `what DELETE does to other tokens +open .*`,
+			`what a login does to an earlier token +settled +returns it again`, `what DELETE does to other tokens +open .*`,
 		}},
 		{"superseding", flametest.Config{Kind: flametest.Superseding}, []string{
 			`kind +superseding: .*hides.*sweeping.*`, notWanted, `dead token on DELETE +401, .*`,
 			`GET organizations, first token after the second login +401 .*`, `what DELETE does to other tokens +open .*`,
 		}},
 		{"sweeping", flametest.Config{Kind: flametest.Sweeping}, []string{
-			`kind +sweeping: .*`, notWanted, `what DELETE does to other tokens +settled +sweeping`,
+			`kind +sweeping: .*`, notWanted, `what DELETE does to other tokens +settled +ends them all`, `what a login does to an earlier token +settled +nothing`,
 		}},
 		{"one token", flametest.Config{MaxTokens: 1}, []string{`kind +superseding: .*`}},
 		{"two tokens", flametest.Config{MaxTokens: 2}, []string{independent, `a limit of live tokens.* +open .*`}},
@@ -215,7 +215,7 @@ func TestDeleteFails(t *testing.T) {
 	p := newProbed(t, flametest.Config{})
 	p.fake.Script(flametest.OpRevoke, flametest.Fault{Status: http.StatusServiceUnavailable}, flametest.Fault{Status: http.StatusServiceUnavailable})
 	p.run(t.Context(), flametest.Password)
-	p.want(`kind +independent or sweeping: .*`, `access_token on DELETE +not told.*`, `sessions +opened 2, left alive 0, .*`)
+	p.want(`kind +independent or sweeping: .*`, `access_token on DELETE +not wanted.*`, `sessions +opened 2, left alive 0, .*`)
 	p.wantClean(2)
 }
 

@@ -45,6 +45,10 @@ type Config struct {
 	TLS           bool   // serve HTTPS with a certificate from a new CA, and offer HTTP/2
 	TLSMaxVersion uint16 // highest TLS version, such as tls.VersionTLS11; 0: the newest
 
+	// Admit is called for each request, concurrently, before it is carried out. The
+	// request waits until Admit returns.
+	Admit func(r Request)
+
 	// Observe is called for each request when its outcome is known, before the
 	// response is sent. live is the number of live tokens. Calls do not overlap.
 	Observe func(r Request, live int)

@@ -29,7 +29,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client left before it sent the whole body
 	}
-	x := s.receive(r, body)
+	req := s.newRequest(r, body)
+	if s.cfg.Admit != nil {
+		s.cfg.Admit(req.clone())
+	}
+	x := s.receive(req)
 	if !s.applyFault(r.Context(), x) || !s.pause(r.Context()) {
 		s.recordStatus(x.req, 0)
 		abort(r, x.resp.resetCode)
@@ -51,8 +55,7 @@ func (s *Server) begin() bool {
 // receive records a request, takes its fault and carries the request out,
 // unless the fault holds it. It holds mu throughout: a caller of Await that
 // sees the request also sees its effect and can release it.
-func (s *Server) receive(r *http.Request, body []byte) *exchange {
-	req := s.newRequest(r, body)
+func (s *Server) receive(req *Request) *exchange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &exchange{req: req, fault: s.nextFaultLocked(req.Op), release: s.release}

@@ -7,7 +7,7 @@ terraform {
 }
 
 variable "days" {
-  description = "How many days a token is used before a new one replaces it."
+  description = "Days until a new token replaces this one."
   type        = number
 }
 

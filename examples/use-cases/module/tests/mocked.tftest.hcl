@@ -1,5 +1,4 @@
-# The module on its own, without any API: the provider is mocked, and what it
-# would compute is made up here.
+# Tests the module without an API: Terraform mocks the provider, with these values.
 mock_provider "flame" {
   mock_resource "flame_session" {
     defaults = {

@@ -1,5 +1,5 @@
-# All of it, against an API: FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD say
-# which. The session is revoked when the test is over.
+# Tests everything against an API, which FLAME_ENDPOINT, FLAME_USER and FLAME_PASSWORD
+# name. Terraform revokes the session when the test is over.
 run "opens_a_session" {
   assert {
     condition     = can(regex("^[0-9a-f]{16}$", output.session))
