@@ -218,7 +218,7 @@ func TestRevokeOnDestroy(t *testing.T) {
 						t.Errorf("%s: want %q, got %s", what, summary, diagnosticsText(diags))
 					}
 				}
-				reason := map[bool]string{true: "the provider's revoke_on_destroy is false", false: "revoke_on_destroy is false in its state"}[inProvider == "false"]
+				reason := map[bool]string{true: "the provider's revoke_on_destroy is false", false: "its revoke_on_destroy is false in the state"}[inProvider == "false"]
 				if text := diagnosticsText(ended.Diagnostics); !revokes && !strings.Contains(text, reason) {
 					t.Errorf("%s: the reason is not told: %s", what, text)
 				}
