@@ -89,7 +89,7 @@ fuzz: ## fuzz each parser for a minute
 	go test -run '^$$' -fuzz FuzzParseSession -fuzztime 60s ./internal/flame
 	go test -run '^$$' -fuzz FuzzRetryAfter -fuzztime 60s ./internal/flame
 
-lint: $(bin)/golangci-lint $(bin)/actionlint $(terraform) ## linter, formatting, go.mod, workflows
+lint: $(bin)/golangci-lint $(bin)/actionlint $(terraform) english ## linter, formatting, go.mod, workflows, English
 	'$(bin)/golangci-lint' run ./...
 	'$(bin)/actionlint'
 	go mod tidy -diff
