@@ -34,7 +34,8 @@ func newProtocolRunAt(ctx context.Context, arguments map[string]tftypes.Value, n
 	return configureProvider(ctx, newTestProvider(now, time.Millisecond), arguments)
 }
 
-// configureProvider configures a provider.
+// configureProvider configures a provider. An error that is a warning of it comes with a
+// run.
 func configureProvider(ctx context.Context, p *flameProvider, arguments map[string]tftypes.Value) (*protocolRun, error) {
 	server, err := newServer(p, false)
 	if err != nil {
@@ -52,13 +53,14 @@ func configureProvider(ctx context.Context, p *flameProvider, arguments map[stri
 	if err != nil {
 		return nil, err
 	}
-	if len(configured.Diagnostics) > 0 {
-		return nil, errors.New(diagnosticsText(configured.Diagnostics))
-	}
-	return &protocolRun{
+	run := &protocolRun{
 		server,
 		schemas.ResourceSchemas[sessionType].Block, schemas.EphemeralResourceSchemas[sessionType].Block, schemas.ActionSchemas[sessionType+"_revoke"].Schema.Block,
-	}, nil
+	}
+	if len(configured.Diagnostics) > 0 {
+		err = errors.New(diagnosticsText(configured.Diagnostics))
+	}
+	return run, err
 }
 
 // providerSchema is what every run gets for GetProviderSchema.

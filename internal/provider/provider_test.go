@@ -140,12 +140,28 @@ func TestProviderEnvironment(t *testing.T) {
 }
 
 func TestProviderWarnings(t *testing.T) {
-	_, err := newProtocolRun(t.Context(), map[string]tftypes.Value{
+	schemas, err := providerSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := protocolValue(schemas.Provider.Block, map[string]tftypes.Value{
 		"endpoint": tftypes.NewValue(tftypes.String, "http://flame.example/api/v1"), "insecure_skip_verify": tftypes.NewValue(tftypes.Bool, true),
 	})
-	wantTexts(t, fmt.Sprint(err), []string{
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured, err := mustRun(t, nil).ConfigureProvider(t.Context(), &tfprotov6.ConfigureProviderRequest{TerraformVersion: "1.11.0", Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantTexts(t, diagnosticsText(configured.Diagnostics), []string{
 		"WARNING: Passwords and tokens are sent unencrypted", "Use https", "WARNING: TLS certificates are not verified", "ca_certificate",
 	}, "ERROR")
+	for i, argument := range []string{"endpoint", "insecure_skip_verify"} {
+		if got, want := configured.Diagnostics[i].Attribute.String(), fmt.Sprintf("AttributeName(%q)", argument); got != want {
+			t.Errorf("the warning points at %s, want %s", got, want)
+		}
+	}
 }
 
 // Requests go through the proxy that the environment names. Their User-Agent names
