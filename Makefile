@@ -35,7 +35,7 @@ probe: ## ask a real Flame API what nobody could tell; see CONTRIBUTING.md
 # In these tests nothing is concurrent, and -race takes four times as long.
 unraced := TestFaultMatrix|TestLeakScan
 
-.PHONY: test test-unit test-opentofu test-live test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint english fmt
+.PHONY: test test-unit test-opentofu test-live test-faults test-lives test-lives-mutants test-servers install-servers fuzz lint audit english fmt
 test: $(terraform) ## every test, with real Terraform, against the fake API
 	go vet ./...
 	go test -run '$(unraced)' ./internal/provider
@@ -69,7 +69,7 @@ test-lives: ## thousands of random lives against a model of the rule, in simulat
 	go test -race -v -count=1 -run 'TestLives$$' -timeout $(LIVES_TIME) ./internal/lives -lives=$(LIVES) -seed=$(LIVES_SEED)
 
 test-lives-mutants: ## break the code in many ways; the lives must find each
-	FLAME_LIVES_MUTANTS=1 go test -v -count=1 -run 'TestMutants$$' -timeout 60m ./internal/lives
+	FLAME_LIVES_MUTANTS=60s go test -v -count=1 -run 'TestMutants$$' -timeout 60m ./internal/lives
 
 # Debian's packages. As an ordinary user, one may not have /usr/sbin on PATH.
 servers := nginx-light squid puma ruby-actionpack
@@ -89,10 +89,15 @@ fuzz: ## fuzz each parser for a minute
 	go test -run '^$$' -fuzz FuzzParseSession -fuzztime 60s ./internal/flame
 	go test -run '^$$' -fuzz FuzzRetryAfter -fuzztime 60s ./internal/flame
 
-lint: $(bin)/golangci-lint $(terraform) ## linter, formatting, go.mod
+lint: $(bin)/golangci-lint $(bin)/actionlint $(terraform) english ## linter, formatting, go.mod, workflows, English
 	'$(bin)/golangci-lint' run ./...
+	'$(bin)/actionlint'
 	go mod tidy -diff
 	'$(terraform)' fmt -check -recursive -diff examples
+
+# It ends with 3 if it has found something.
+audit: $(bin)/govulncheck ## known vulnerabilities in the code that is used; needs the network
+	@'$(bin)/govulncheck' ./... || { test $$? -eq 3 || echo 'Nothing was checked: the database of vulnerabilities was not read.'; exit 1; }
 
 # Every line of bad.md is a sentence that the check must find, so that it cannot pass by
 # finding nothing.
@@ -127,15 +132,22 @@ docs-rendered: provider $(bin)/terraform $(bin)/tfplugindocs
 
 ## Measure and release it
 
-.PHONY: bench release-check
+.PHONY: bench release-check release-verify install-emulators
 bench: $(terraform) ## how long many sessions take, as a table and a chart; ten minutes, on a quiet machine
 	@go build -trimpath -ldflags '-s -w' -o .bin/bench/terraform-provider-flame .
 	@go run ./internal/cmd/bench -terraform '$(terraform)' -provider '$(bin)/bench/terraform-provider-flame' -remote -json .bin/bench/rows.json
 	@go -C tools/chart run . <.bin/bench/rows.json >.bin/bench/chart.svg
 	@echo 'The chart is in .bin/bench/chart.svg.'
 
-release-check: $(bin)/goreleaser $(bin)/cyclonedx-gomod $(terraform) $(tofu) ## build a release twice, inspect it, and install it with real Terraform and OpenTofu
+release-check: $(bin)/goreleaser $(bin)/cyclonedx-gomod $(terraform) $(tofu) ## build a release twice, inspect it, install it with real Terraform and OpenTofu, and start it on other platforms
 	@go run ./internal/cmd/releasecheck -goreleaser '$(bin)/goreleaser' -cyclonedx-gomod '$(bin)/cyclonedx-gomod' -terraform '$(terraform)' -tofu '$(tofu)'
+
+release-verify: $(terraform) $(tofu) ## check a downloaded release: VERSION=1.2.3 RELEASE=folder KEY=public.asc
+	@go run ./internal/cmd/releasecheck -release '$(RELEASE)' -version '$(VERSION)' -key '$(KEY)' -terraform '$(terraform)' -tofu '$(tofu)'
+
+install-emulators: ## install what release-check starts other platforms with, with apt-get, as root
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends qemu-user-static wine64
 
 ## Outside tools: each is a Go module of its own in tools/, built into .bin/
 
@@ -145,13 +157,15 @@ package-golangci-lint   := github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 package-tfplugindocs    := github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs
 package-goreleaser      := github.com/goreleaser/goreleaser/v2
 package-cyclonedx-gomod := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+package-actionlint      := github.com/rhysd/actionlint/cmd/actionlint
+package-govulncheck     := golang.org/x/vuln/cmd/govulncheck
 package-vale            := github.com/vale-cli/vale/v3/cmd/vale
 # Otherwise they call themselves -dev.
 ldflags-terraform       := -X github.com/hashicorp/terraform/version.dev=no
 ldflags-tofu            := -X github.com/opentofu/opentofu/version.dev=no
 
 $(bin)/tofu: tools/opentofu/go.mod tools/opentofu/go.sum
-$(foreach tool,terraform golangci-lint tfplugindocs goreleaser cyclonedx-gomod vale,\
+$(foreach tool,terraform golangci-lint tfplugindocs goreleaser cyclonedx-gomod actionlint govulncheck vale,\
 	$(eval $(bin)/$(tool): tools/$(tool)/go.mod tools/$(tool)/go.sum))
 $(bin)/%:
 	@echo 'Building $* from its Go module; this takes a while, once.'

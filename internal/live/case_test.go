@@ -50,7 +50,7 @@ func newCase(t *testing.T, versions ...tfversion.TerraformVersionCheck) *liveCas
 		left, err := target.sweep(context.Background())
 		target.swept += left
 		if left > 0 || err != nil {
-			t.Errorf("%d sessions were left alive, and are closed now; error: %v", left, err)
+			t.Errorf("sessions left alive, and closed now: %d; error: %v", left, err)
 		}
 	})
 	return c

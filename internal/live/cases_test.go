@@ -311,9 +311,14 @@ func TestAccFunction_header(t *testing.T) {
 // The action revokes a token from elsewhere.
 func TestAccAction_revokes(t *testing.T) {
 	c := newCase(t, tfversion.SkipBelow(tfversion.Version1_14_0))
-	token := c.login()
+	var token string
+	variables := config.Variables{}
 	c.run(resource.TestStep{
-		ConfigVariables: config.Variables{"leaked": config.StringVariable(token)},
+		PreConfig: func() { // not where the case is skipped
+			token = c.login()
+			variables["leaked"] = config.StringVariable(token)
+		},
+		ConfigVariables: variables,
 		Config: `
 variable "leaked" {
   sensitive = true

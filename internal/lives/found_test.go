@@ -132,6 +132,20 @@ var found = map[string]struct {
 			},
 		},
 	}},
+	"an ephemeral session that is closed while a managed one is refreshed, shared": {"dead in state", Script{
+		World: World{Kind: flametest.Shared},
+		Runs: []Run{
+			{Config: &Config{Providers: []Provider{{}}, Sessions: []Session{{Name: "b", User: "bob", Password: "right"}, {Name: "a", After: "b"}, {Name: "c", User: "cyd", Password: "right"}}}, Op: Apply},
+			{
+				Config: &Config{
+					Providers:  []Provider{{}},
+					Sessions:   []Session{{Name: "b", User: "bob", Password: "right"}, {Name: "a", After: "b"}, {Name: "c", User: "cyd", Password: "right"}},
+					Ephemerals: []Ephemeral{{Name: "x"}},
+				},
+				Op: RefreshOnly, Order: 5,
+			},
+		},
+	}},
 	"an ephemeral session that is swept while it closes": {"dead in use", Script{
 		World: World{Kind: flametest.Sweeping},
 		Runs: []Run{

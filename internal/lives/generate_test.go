@@ -183,7 +183,9 @@ func (g generator) options(run *Run, old, config Config, names []string) {
 		run.Target = some(6, "target")
 	}
 	added := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return old.session(name) != nil })
-	if len(added) > 0 && len(run.Moved)+len(run.Target)+len(run.Replace) == 0 && run.Op != Destroy && run.Op != RefreshOnly && run.Op != Invoke && g.chance(3, "import") {
+	// What an imported session shows of an account depends on what was opened before.
+	fits := !g.real || len(config.Ephemerals) == 0
+	if len(added) > 0 && fits && len(run.Moved)+len(run.Target)+len(run.Replace) == 0 && run.Op != Destroy && run.Op != RefreshOnly && run.Op != Invoke && g.chance(3, "import") {
 		name := pick(g, "import which", added...)
 		how := pick(g, "how", "env", "file", "moved")
 		if g.real {

@@ -416,7 +416,11 @@ func (l *life) checkApplied() {
 			if o.token() == t.text && t.endedIn == l.record.index {
 				return // checkDead has said so
 			}
-			if o.token() == t.text && t.endedIn >= 0 && !l.config.Providers[o.provider].NoVerify {
+			provider := o.provider
+			if s := l.config.session(o.name); s != nil {
+				provider = s.Provider
+			}
+			if o.token() == t.text && t.endedIn >= 0 && !l.config.Providers[provider].NoVerify {
 				l.violated("dead after apply", "%s", o.name)
 			}
 		}

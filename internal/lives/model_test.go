@@ -474,6 +474,9 @@ func (l *life) learn() (lost int) {
 			if isLost {
 				lost++
 			}
+			if r.Op == flametest.OpOpen && r.Status == 0 && fault == "" && l.script.World.Slow == 0 && !l.killed.Load() {
+				l.violated("login aborted", "a POST at %q was on the wire, and nobody waited for its answer", a.name)
+			}
 			if r.Opened != "" && a.issued[r.Opened] == nil {
 				user, _ := credentialsOf(r)
 				a.issued[r.Opened] = &token{text: r.Opened, api: a.name, user: user, madeIn: l.record.index, lost: isLost, endedIn: -1}

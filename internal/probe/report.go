@@ -101,13 +101,24 @@ type unknown struct {
 	finding  string
 }
 
+// What the kinds say of an earlier token, and of the others.
+var (
+	loginEffects = map[Kind]string{
+		Independent: "nothing", Sweeping: "nothing", IndependentSweeping: "nothing", Shared: "returns it again", Superseding: "ends it", NotTold: "not told",
+	}
+	deleteEffects = map[Kind]string{
+		Independent: "nothing", Sweeping: "ends them all", IndependentSweeping: "not told", NotTold: "not told",
+		Shared: "hidden: there was one token", Superseding: "hidden: there was one token",
+	}
+)
+
 func (p *Probe) settled() []unknown {
 	characters, longest := p.characters()
 	retryAfter := strings.Contains(p.names(func(a *answer) []string { return a.limits }), "Retry-After")
 	return []unknown{
 		{"status of success", p.Opened() > 0 && p.closed != nil, p.successes()},
-		{"what a login does to an earlier token", p.kind != NotTold, string(p.kind)},
-		{"what DELETE does to other tokens", p.kind == Independent || p.kind == Sweeping, string(p.kind)},
+		{"what a login does to an earlier token", p.kind != NotTold, loginEffects[p.kind]},
+		{"what DELETE does to other tokens", p.kind == Independent || p.kind == Sweeping, deleteEffects[p.kind]},
 		{"a limit of live tokens per user above two", false, "not tried: it may end sessions of others"},
 		{"what a dead token gets", p.deadGet != nil && p.deadClose != nil && p.deadClose.status != 0, "see above"},
 		{"characters of a token", false, fmt.Sprintf("so far %s, up to %d characters; two tokens prove no rule", characters, longest)},

@@ -74,7 +74,11 @@ func addRevocation(diags *diag.Diagnostics, id string, revocation session.Revoca
 // addEndedByRevocation warns that a revocation has ended other sessions, or may have.
 func addEndedByRevocation(diags *diag.Diagnostics, id string, casualties session.Casualties) {
 	for _, ended := range casualties.Ended {
-		addSwept(diags, ended.Token.SessionID(), "session "+id)
+		if other := ended.Token.SessionID(); other == id {
+			addWillEnd(diags, id) // they had the same token
+		} else {
+			addSwept(diags, other, "session "+id)
+		}
 	}
 	addDoubted(diags, "session "+id+" was revoked", "a revocation ends all tokens of the user", casualties.Doubted)
 }

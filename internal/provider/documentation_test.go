@@ -23,7 +23,7 @@ type codeBlock struct {
 
 // notRun has each code block that no test runs, by a line of it, and why.
 var notRun = []struct{ page, line, why string }{
-	{"docs/actions/session_revoke.md", "read -rs TF_VAR_leaked_token && export TF_VAR_leaked_token", "TestGuideLeakAction runs these commands of the guide, with the same example"},
+	{"docs/actions/session_revoke.md", "  read -rs TF_VAR_leaked_token && export TF_VAR_leaked_token", "TestGuideLeakAction runs these commands of the guide, with the same example"},
 	{"docs/functions/authorization_header.md", "authorization_header(auth_token string) string", "the function's signature, written by the generator"},
 	{"docs/guides/a-leaked-token-the-first-five-minutes.md", "terraform apply -replace=flame_session.reports", "TestGuideLeakReplace runs this command with each kind of account"},
 	{"docs/guides/a-leaked-token-the-first-five-minutes.md", `terraform plan    # "The Flame session has ended elsewhere": it plans a new one`, "TestGuideLeakCurl and TestAccSession_disappears plan and apply after a revocation"},
@@ -35,6 +35,7 @@ var notRun = []struct{ page, line, why string }{
 	{"docs/guides/teams-remote-state-and-locking.md", "createdb terraform_state", "needs PostgreSQL"},
 	{"docs/guides/teams-remote-state-and-locking.md", "tofu apply -lock-timeout=10m", "needs two runs and a backend that locks"},
 	{"docs/guides/teams-remote-state-and-locking.md", "terraform state push errored.tfstate", "TestErroredState runs this command"},
+	{"docs/guides/thousands-of-sessions.md", "make bench", "takes ten minutes on a quiet machine"},
 	{"docs/index.md", `printf %s "$TOKEN" | sha256sum | cut -c1-16`, "flame.TestSessionID computes this; TestGuideLeakFind runs the command"},
 }
 

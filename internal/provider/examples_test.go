@@ -194,17 +194,12 @@ var examples = map[string]example{
 		needs: []capability{removedBlocks},
 		setup: func(w *workspace) {
 			example := w.read("main.tf")
-			w.write("main.tf", "resource \"terraform_data\" \"login\" {\n  provisioner \"local-exec\" {\n    when    = destroy\n    command = \"touch destroyed\"\n  }\n}\n")
+			w.write("main.tf", "resource \"terraform_data\" \"login\" {}\n")
 			w.apply()
 			w.setenv("FLAME_TOKEN", openElsewhere(w.t, w.fake, 1)[0])
 			w.write("main.tf", example)
 		},
-		after: func(w *workspace) {
-			saw(w.t, w.fake, 0, 0, 2) // the import, and its refresh
-			if _, err := os.Stat(filepath.Join(w.terraform.Dir, "destroyed")); err == nil {
-				w.t.Error("the old resource was destroyed")
-			}
-		},
+		after: func(w *workspace) { saw(w.t, w.fake, 0, 0, 2) }, // the import, and its refresh
 	},
 	"use-cases/forget": {
 		needs: []capability{removedBlocks}, opens: 1, // that of the setup

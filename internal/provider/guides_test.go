@@ -345,7 +345,7 @@ func TestGuideMoveImport(t *testing.T) {
 	token := openElsewhere(t, w.fake, 1)[0]
 	w.approve()
 	out, code := w.paste("-s", snippet(t, "moving-from-other-providers", "read -rs FLAME_TOKEN")+token+"\n")
-	if code != 0 || !strings.Contains(out, "1 imported") || strings.Contains(out, token) {
+	if code != 0 || !strings.Contains(out, "1 imported") || !strings.Contains(out, "0 destroyed") || strings.Contains(out, token) {
 		t.Errorf("exit code %d: %s", code, strings.ReplaceAll(out, token, "TOKEN"))
 	}
 	if got := w.sessions()["reports"].text("id"); got != flame.NewToken(token).SessionID() {
@@ -375,6 +375,18 @@ func (s *stateServer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	default:
 		_, _ = rw.Write(s.state)
 	}
+}
+
+func (s *stateServer) content() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.state)
+}
+
+func (s *stateServer) requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 func (s *stateServer) setFull(full bool) {
@@ -447,7 +459,7 @@ func TestGuideCIUntrusted(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "1 to add") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
-	if state.asked > 0 {
+	if state.requests() > 0 {
 		t.Error("the state was read")
 	}
 }
@@ -461,7 +473,7 @@ func TestGuideCI(t *testing.T) {
 	if got := order(w.fake); got != "POST" {
 		t.Errorf("requests: %s", got)
 	}
-	if !strings.Contains(string(state.state), w.fake.Live()[0]) {
+	if !strings.Contains(state.content(), w.fake.Live()[0]) {
 		t.Error("the token is not in the state")
 	}
 }
@@ -523,7 +535,7 @@ func TestGuideCICancelled(t *testing.T) {
 	r.await("Interrupt received")
 	w.fake.Release()
 	r.wait()
-	if !strings.Contains(string(state.state), w.fake.Live()[0]) {
+	if !strings.Contains(state.content(), w.fake.Live()[0]) {
 		t.Error("the token is not in the state")
 	}
 }

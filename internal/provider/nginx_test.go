@@ -129,7 +129,7 @@ func TestNginxLosesLogins(t *testing.T) {
 	fake.Always(flametest.OpOpen, nil)
 	fake.Script(flametest.OpOpen, flametest.Fault{Drop: true, CarryOut: true})
 	fake.RevokeAll()
-	w.apply().says(t, "only after an earlier attempt whose answer never arrived")
+	w.apply().says(t, "but an answer to an earlier attempt never arrived")
 	if alive := len(fake.Live()); alive != 2 {
 		t.Errorf("%d sessions alive, want the one in the state and the lost one", alive)
 	}

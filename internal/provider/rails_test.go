@@ -106,7 +106,7 @@ func TestRailsCutsTokens(t *testing.T) {
 	for _, suffix := range []string{",x", ";x"} {
 		t.Run(suffix, func(t *testing.T) {
 			w, rails := newRailsWorkspace(t, servertest.RailsConfig{TokenSuffix: suffix}, oneSession)
-			w.fails([]string{"the auth_token holds characters that a header cannot carry safely", "Flame may have opened a session whose token never arrived"},
+			w.fails([]string{"the auth_token holds characters that a header cannot carry safely", "Flame may have opened a session, but its token never arrived"},
 				"apply", "-auto-approve", "-input=false")
 			seen := rails.Requests()
 			if seen.Count(http.MethodPost) != 1 || seen.Count(http.MethodDelete) != 1 || seen[1].Status != "401" || seen[1].Live != 1 {

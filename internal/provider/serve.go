@@ -23,6 +23,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/parent"
 )
 
 // Serve serves the provider to the Terraform that started this process, until
@@ -40,11 +42,11 @@ func Serve(version string, managedDebug bool) error {
 			return err
 		}
 	}
-	parent := os.Getppid()
+	parentDied := parent.Watch()
 	var stopped atomic.Bool // a second interrupt ends the server while sessions are being opened
 	server, err := NewServer(Process{
 		Version:  version,
-		Orphaned: func() bool { return stopped.Load() || !managedDebug && os.Getppid() != parent },
+		Orphaned: func() bool { return stopped.Load() || !managedDebug && parentDied() },
 		Logging:  logging,
 	})
 	if err != nil {

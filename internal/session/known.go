@@ -53,6 +53,16 @@ func (r *Run) holdersLocked(held Held) []*known {
 	})
 }
 
+// holders returns the other instances that hold the same token.
+func (r *Run) holders(held Held) (holders []Held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.holdersLocked(held) {
+		holders = append(holders, k.Held)
+	}
+	return holders
+}
+
 // othersLocked returns the sessions of the same account with other tokens, which are held.
 func (r *Run) othersLocked(held Held) []*known {
 	return r.filterLocked(func(k *known) bool {

@@ -247,11 +247,14 @@ func (r *Run) revoke(ctx context.Context, held Held, release func(Held) (shared 
 		return Revocation{}, err
 	}
 	swept := alreadyGone && r.sawSwept(held)
+	claimed := r.holders(held) // meanwhile: a refresh has found the token alive
 	r.sawDead(held)
 	if alreadyGone {
 		return Revocation{Result: AlreadyGone, Swept: swept}, nil
 	}
-	return Revocation{Casualties: r.revocationEnded(ctx, held, true)}, nil
+	casualties := r.revocationEnded(ctx, held, true)
+	casualties.Ended = append(casualties.Ended, claimed...)
+	return Revocation{Casualties: casualties}, nil
 }
 
 // LeaveToOthers releases the token of an instance without revoking it, because another

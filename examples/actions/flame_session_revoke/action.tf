@@ -1,8 +1,4 @@
-# Revokes a leaked token, and changes nothing else. `read` keeps the token out of the
-# shell's history:
-#
-#   read -rs TF_VAR_leaked_token && export TF_VAR_leaked_token
-#   terraform apply -invoke=action.flame_session_revoke.leaked
+# Revokes a leaked token, and changes nothing else. It does nothing until you invoke it.
 variable "leaked_token" {
   type      = string
   sensitive = true # so that Terraform masks it

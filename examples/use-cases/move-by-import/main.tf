@@ -1,6 +1,6 @@
-# Takes over a session that a script has opened, and has Terraform forget the resource
-# that ran the script, without running its destroy provisioner. Once this is applied
-# everywhere, remove the import and removed blocks.
+# Takes over a session that a script has opened. Terraform forgets the resource that ran
+# the script, and does not destroy it. Once this is applied everywhere, remove the import
+# and removed blocks.
 terraform {
   required_providers {
     flame = {

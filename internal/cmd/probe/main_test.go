@@ -115,14 +115,14 @@ func TestModes(t *testing.T) {
 		}},
 		{"shared", flametest.Config{Kind: flametest.Shared}, []string{
 			`kind +shared: .*hides.*sweeping.*`, notWanted, `dead token on DELETE +401, .*`,
-			`what a login does to an earlier token +settled +shared`, `what DELETE does to other tokens +open .*`,
+			`what a login does to an earlier token +settled +returns it again`, `what DELETE does to other tokens +open .*`,
 		}},
 		{"superseding", flametest.Config{Kind: flametest.Superseding}, []string{
 			`kind +superseding: .*hides.*sweeping.*`, notWanted, `dead token on DELETE +401, .*`,
 			`GET organizations, first token after the second login +401 .*`, `what DELETE does to other tokens +open .*`,
 		}},
 		{"sweeping", flametest.Config{Kind: flametest.Sweeping}, []string{
-			`kind +sweeping: .*`, notWanted, `what DELETE does to other tokens +settled +sweeping`,
+			`kind +sweeping: .*`, notWanted, `what DELETE does to other tokens +settled +ends them all`, `what a login does to an earlier token +settled +nothing`,
 		}},
 		{"one token", flametest.Config{MaxTokens: 1}, []string{`kind +superseding: .*`}},
 		{"two tokens", flametest.Config{MaxTokens: 2}, []string{independent, `a limit of live tokens.* +open .*`}},

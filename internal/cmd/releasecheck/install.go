@@ -72,7 +72,7 @@ func (i *installer) check(ctx context.Context, keyID string) (err error) {
 	if err := i.lock(ctx, w); err != nil {
 		return err
 	}
-	return i.use(ctx, w)
+	return use(ctx, w, i.name)
 }
 
 // workspace returns a workspace with the demo's configuration. Its source names no
@@ -143,8 +143,8 @@ func (i *installer) lock(ctx context.Context, w *terraformtest.Workspace) error 
 	return nil
 }
 
-// use applies, plans and destroys with the installed provider.
-func (i *installer) use(ctx context.Context, w *terraformtest.Workspace) error {
+// use applies, plans and destroys with the workspace's provider.
+func use(ctx context.Context, w *terraformtest.Workspace, who string) error {
 	fake, err := flametest.Start(flametest.Config{})
 	if err != nil {
 		return err
@@ -169,6 +169,6 @@ func (i *installer) use(ctx context.Context, w *terraformtest.Workspace) error {
 	if !strings.Contains(agent, project+"/"+version) {
 		return fmt.Errorf("the provider does not know its version: its User-Agent is %q", agent)
 	}
-	fmt.Printf("%s applied, planned and destroyed the demo: sessions opened 1, left alive 0; User-Agent %s\n", i.name, agent)
+	fmt.Printf("%s applied, planned and destroyed the demo: sessions opened 1, left alive 0; User-Agent %s\n", who, agent)
 	return nil
 }

@@ -9,6 +9,11 @@
 //   - Real Terraform and OpenTofu install the provider from a local registry, and
 //     apply and destroy examples/demo with it.
 //   - Both refuse archives that were tampered with.
+//   - Terraform applies and destroys examples/demo with the binary of each platform
+//     that this machine can run, also with qemu and wine. The others are listed.
+//
+// With -release, it checks a release that was downloaded into a folder instead of two
+// builds, against a given public key.
 //
 // It needs gpg and git on PATH, and runs only on Linux: elsewhere, no environment
 // variable makes Go programs trust the registry's certificate.
@@ -33,10 +38,11 @@ import (
 
 const (
 	project = "terraform-provider-flame"
-	// version is the tag of the test release, without the v.
-	version = "0.0.1"
 	origin  = "https://github.com/flameanalytics/terraform-provider-flame.git"
 )
+
+// version is the tag of the release, without the v.
+var version = "0.0.1"
 
 func main() {
 	var c check
@@ -45,6 +51,9 @@ func main() {
 	flag.StringVar(&sbom, "cyclonedx-gomod", "cyclonedx-gomod", "the cyclonedx-gomod `command`")
 	flag.StringVar(&c.terraform, "terraform", "terraform", "the Terraform `command`")
 	flag.StringVar(&c.tofu, "tofu", "tofu", "the OpenTofu `command`")
+	flag.StringVar(&c.downloaded, "release", "", "check the release in this `folder` instead of building one")
+	flag.StringVar(&c.publicKey, "key", "", "with -release: the `file` with the public key, armored")
+	flag.StringVar(&version, "version", version, "with -release: its `version`, without the v")
 	flag.StringVar(&c.scratch, "scratch", "dist", "the `folder` for temporary files, which are removed at the end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,6 +67,7 @@ func main() {
 
 type check struct {
 	goreleaser, terraform, tofu, scratch string
+	downloaded, publicKey                string // instead of a build
 
 	dir    string   // temporary files, except the key
 	env    []string // for goreleaser and gpg
@@ -73,38 +83,58 @@ func (c *check) run(ctx context.Context, sbom string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(c.dir)) }()
-	if err := c.key.generate(ctx); err != nil {
+	defer func() { err = errors.Join(err, c.key.remove()) }()
+	rel, err := c.release(ctx)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.key.remove()) }()
-	c.env = append(c.env, "GNUPGHOME="+c.key.home, "GPG_FINGERPRINT="+c.key.fingerprint)
-
-	if err := c.describe(ctx); err != nil {
+	if err := c.inspect(ctx, rel); err != nil {
 		return err
+	}
+	if err := c.install(ctx, rel); err != nil {
+		return err
+	}
+	return c.start(ctx, rel)
+}
+
+// release returns the release to check, with the key that has signed it.
+func (c *check) release(ctx context.Context) (*release, error) {
+	if c.downloaded != "" {
+		if err := c.key.load(ctx, c.publicKey); err != nil {
+			return nil, err
+		}
+		rel := &release{dist: c.downloaded, manifest: filepath.Join(c.downloaded, assetName("manifest.json"))}
+		return rel, c.describe(ctx, "checking the release of")
+	}
+	if err := c.key.generate(ctx); err != nil {
+		return nil, err
+	}
+	c.env = append(c.env, "GNUPGHOME="+c.key.home, "GPG_FINGERPRINT="+c.key.fingerprint)
+	if err := c.describe(ctx, "building"); err != nil {
+		return nil, err
 	}
 	// Paths and time zones differ, to show that neither gets into a build.
 	first, err := c.build(ctx, "first", "TZ=UTC")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	second, err := c.build(ctx, filepath.Join("the", "second", "one"), "TZ=Asia/Kolkata")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := compare(first, second); err != nil {
-		return err
-	}
-	rel, err := c.inspect(ctx, first)
-	if err != nil {
-		return err
-	}
-	return c.install(ctx, rel)
+	// goreleaser renames the manifest only when it publishes.
+	rel := &release{dist: first, manifest: filepath.Join(filepath.Dir(first), "terraform-registry-manifest.json")}
+	return rel, compare(first, second)
 }
 
 // prepare creates the scratch folder and the environment for goreleaser.
 func (c *check) prepare(sbom string) (err error) {
 	// The commands run in other folders, so they need absolute paths.
-	for _, command := range []*string{&c.goreleaser, &c.terraform, &c.tofu, &sbom} {
+	commands := []*string{&c.terraform, &c.tofu}
+	if c.downloaded == "" {
+		commands = append(commands, &c.goreleaser, &sbom)
+	}
+	for _, command := range commands {
 		path, err := exec.LookPath(*command)
 		if err != nil {
 			return err
@@ -129,7 +159,7 @@ func (c *check) prepare(sbom string) (err error) {
 }
 
 // describe records the commit and prints it.
-func (c *check) describe(ctx context.Context) error {
+func (c *check) describe(ctx context.Context, doing string) error {
 	commit, err := output(ctx, "", os.Environ(), "git", "rev-parse", "HEAD")
 	if err != nil {
 		return err
@@ -143,7 +173,7 @@ func (c *check) describe(ctx context.Context) error {
 	if changed != "" {
 		note = ", without uncommitted changes"
 	}
-	fmt.Printf("building commit %s as version %s%s\n", c.commit[:12], version, note)
+	fmt.Printf("%s commit %s as version %s%s\n", doing, c.commit[:12], version, note)
 	return nil
 }
 

@@ -32,6 +32,7 @@ var platforms = []platform{
 	{"darwin", "arm64"},
 	{"windows", "amd64"},
 	{"windows", "386"},
+	{"windows", "arm64"},
 	{"freebsd", "amd64"},
 	{"freebsd", "386"},
 }
@@ -53,9 +54,10 @@ func (p platform) binary() string {
 
 func assetName(suffix string) string { return project + "_" + version + "_" + suffix }
 
-// release is a test release, as the registry serves it.
+// release is what is published, as the registry serves it.
 type release struct {
 	dist      string
+	manifest  string // path of the registry manifest
 	protocols []string
 	sums      map[string]string // file name → SHA-256, in hex
 }
@@ -119,38 +121,37 @@ func hash(path string) (string, error) {
 }
 
 // inspect checks everything that would be published.
-func (c *check) inspect(ctx context.Context, dist string) (*release, error) {
-	rel := &release{dist: dist}
+func (c *check) inspect(ctx context.Context, rel *release) error {
 	if err := rel.readSums(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := rel.readManifest(); err != nil {
-		return nil, err
+		return err
 	}
 	signed := []string{assetName("SHA256SUMS")}
 	var archives int64
 	for _, p := range platforms {
-		if err := c.inspectArchive(dist, p); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.file(".zip"), err)
+		if err := c.inspectArchive(rel.dist, p); err != nil {
+			return fmt.Errorf("%s: %w", p.file(".zip"), err)
 		}
-		if err := inspectSBOM(filepath.Join(dist, p.file(".cdx.json"))); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.file(".cdx.json"), err)
+		if err := inspectSBOM(filepath.Join(rel.dist, p.file(".cdx.json"))); err != nil {
+			return fmt.Errorf("%s: %w", p.file(".cdx.json"), err)
 		}
 		signed = append(signed, p.file(".cdx.json"))
-		info, err := os.Stat(filepath.Join(dist, p.file(".zip")))
+		info, err := os.Stat(filepath.Join(rel.dist, p.file(".zip")))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		archives += info.Size()
 	}
 	for _, name := range signed {
-		path := filepath.Join(dist, name)
+		path := filepath.Join(rel.dist, name)
 		if err := c.key.verify(ctx, path+".sig", path); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	fmt.Printf("checked %d archives (%.1f MB) with their bills of materials, and %d signatures\n", len(platforms), float64(archives)/1e6, len(signed))
-	return rel, nil
+	return nil
 }
 
 // readSums checks that SHA256SUMS lists exactly the archives and the manifest,
@@ -179,7 +180,7 @@ func (r *release) readSums() error {
 	for name, want := range r.sums {
 		path := filepath.Join(r.dist, name)
 		if name == assetName("manifest.json") {
-			path = r.manifest()
+			path = r.manifest
 		}
 		if got, err := hash(path); err != nil {
 			return err
@@ -190,14 +191,8 @@ func (r *release) readSums() error {
 	return nil
 }
 
-// manifest returns the path of the registry manifest. It is next to dist,
-// because goreleaser renames it only when it publishes.
-func (r *release) manifest() string {
-	return filepath.Join(filepath.Dir(r.dist), "terraform-registry-manifest.json")
-}
-
 func (r *release) readManifest() error {
-	text, err := os.ReadFile(r.manifest())
+	text, err := os.ReadFile(r.manifest)
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,11 @@ import (
 func newRelease(t *testing.T) *release {
 	t.Helper()
 	clone := t.TempDir()
-	rel := &release{dist: filepath.Join(clone, "dist")}
+	rel := &release{dist: filepath.Join(clone, "dist"), manifest: filepath.Join(clone, "manifest.json")}
 	if err := os.Mkdir(rel.dist, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, rel.manifest(), `{"version": 1, "metadata": {"protocol_versions": ["6.0"]}}`)
+	write(t, rel.manifest, `{"version": 1, "metadata": {"protocol_versions": ["6.0"]}}`)
 	var sums strings.Builder
 	add := func(name, path string) {
 		sum, err := hash(path)
@@ -43,7 +43,7 @@ func newRelease(t *testing.T) *release {
 		write(t, path, archive.String())
 		add(p.file(".zip"), path)
 	}
-	add(assetName("manifest.json"), rel.manifest())
+	add(assetName("manifest.json"), rel.manifest)
 	write(t, filepath.Join(rel.dist, assetName("SHA256SUMS")), sums.String())
 	return rel
 }
@@ -74,7 +74,7 @@ func TestSums(t *testing.T) {
 			write(t, filepath.Join(rel.dist, platforms[0].file(".zip")), "changed")
 		}},
 		{"changed manifest", "does not match its checksum", func(t *testing.T, rel *release, _ string) {
-			write(t, rel.manifest(), "{}")
+			write(t, rel.manifest, "{}")
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
