@@ -61,7 +61,7 @@ var promises = []struct {
 		{"A session that cannot be checked is kept, with a warning that says how to plan without the check.", "TestSessionVerification TestFaultMatrix"},
 		{"Another endpoint replaces the session; another spelling of the same one does not.", "TestAccSession_replaced"},
 		{"A plan that needs another provider configuration than there is at apply neither revokes nor sends anything.", "TestPlanAppliedElsewhere"},
-		{"rotate_after replaces the session in the first plan after its age, with a refresh or without.", "TestRotationWithoutRefresh TestPlanWithoutRead TestReplaceTriggeredByRotation TestAccSession_rotateAfter TestRotationIsDecidedByRefresh TestRefreshModes TestRotateDeadSessionWithoutRefresh"},
+		{"rotate_after replaces the session in the first plan after its age, with a refresh or without.", "TestTimesAreUTC TestRotationWithoutRefresh TestPlanWithoutRead TestReplaceTriggeredByRotation TestAccSession_rotateAfter TestRotationIsDecidedByRefresh TestRefreshModes TestRotateDeadSessionWithoutRefresh"},
 		{"A change of rotate_when_changed replaces the session; create_before_destroy makes both tokens overlap.", "TestAccSession_replaced"},
 		{"revoke_on_destroy = false leaves the token alive, with a warning.", "TestRevokeOnDestroy TestAccSession_updated TestSessionStaysAlive TestLeftAliveIsReported"},
 		{"A session that cannot be revoked can be let go in one apply, which names its token.", "TestLetGo TestLetGoOfLostEndpoint"},

@@ -154,3 +154,18 @@ func TestProviderArgumentChangesDuringApply(t *testing.T) {
 		})
 	}
 }
+
+// Times are in UTC, to the second, whatever the zone of the machine is.
+func TestTimesAreUTC(t *testing.T) {
+	now := time.Date(2026, 2, 27, 11, 30, 0, 999_999_999, time.FixedZone("CET", 3600))
+	run, err := newProtocolRunAt(t.Context(), flameArguments(newFake(t, flametest.Config{})), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	attributes := attributesOf(t, run, createWith(t, run, map[string]tftypes.Value{"rotate_after": stringValue("90m")}).value)
+	for name, want := range map[string]string{"created_at": "2026-02-27T10:30:00Z", "rotate_at": "2026-02-27T12:00:00Z"} {
+		if got := attributes[name]; !got.Equal(stringValue(want)) {
+			t.Errorf("%s is %v, want %s", name, got, want)
+		}
+	}
+}
