@@ -40,6 +40,11 @@ func beParent() {
 }
 
 func beChild() {
+	// It must not outlive a test that fails.
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	died := parent.Watch()
 	fmt.Fprintln(os.Stdout, "parent died:", died())
 	for range time.Tick(10 * time.Millisecond) {
@@ -53,19 +58,13 @@ func beChild() {
 func TestWatch(t *testing.T) {
 	process := exec.Command(os.Args[0])
 	process.Env = append(os.Environ(), role+"=parent")
-	stdin, err := process.StdinPipe() // open until the test ends
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stdin.Close() }()
-	output, theirs, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	stdin, open := pipe(t) // open until the test ends
+	defer func() { _ = open.Close() }()
+	output, stdout := pipe(t)
 	defer func() { _ = output.Close() }()
-	process.Stdout = theirs
-	err = process.Start()
-	_ = theirs.Close()
+	process.Stdin, process.Stdout = stdin, stdout
+	err := process.Start()
+	_, _ = stdin.Close(), stdout.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,4 +81,13 @@ func TestWatch(t *testing.T) {
 	}
 	_ = process.Wait()
 	next("parent died: true")
+}
+
+func pipe(t *testing.T) (reader, writer *os.File) {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reader, writer
 }
