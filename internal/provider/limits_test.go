@@ -337,7 +337,7 @@ func TestServerClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if got := server.provider.now(); !got.Equal(time.Now()) {
 			t.Errorf("it is %s, want %s", got, time.Now())
 		}
