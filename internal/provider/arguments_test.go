@@ -109,7 +109,12 @@ func TestUnknownProviderArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	fake := newFake(t, flametest.Config{})
-	session := createWith(t, mustRun(t, flameArguments(fake)), nil)
+	known := mustRun(t, flameArguments(fake))
+	session := createWith(t, known, nil)
+	ephemeral, err := known.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	fake.Reset()
 	everything := flameArguments(fake)
 	var needed []string
@@ -117,6 +122,11 @@ func TestUnknownProviderArguments(t *testing.T) {
 		arguments := flameArguments(fake)
 		arguments[attribute.Name] = tftypes.NewValue(attribute.Type, tftypes.UnknownValue)
 		run := mustRun(t, arguments)
+		plan := planWith(t, run, session, nil)
+		expectDiagnostics(t, append(plan.Diagnostics, planEnd(t, run, session).Diagnostics...), aWarning)
+		if len(plan.RequiresReplace) > 0 {
+			t.Errorf("%s replaces the session", attribute.Name)
+		}
 		if attribute.Name == "user" || attribute.Name == "password" {
 			continue // TestEphemeralUnknown has them
 		}
@@ -126,13 +136,21 @@ func TestUnknownProviderArguments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantTexts(t, diagnosticsText(diags), []string{"ERROR: A provider argument is not known yet", "The provider's " + attribute.Name + " has no value yet"})
-		plan := planWith(t, run, session, nil)
-		expectDiagnostics(t, plan.Diagnostics, aWarning)
-		if len(plan.RequiresReplace) > 0 {
-			t.Errorf("%s replaces the session", attribute.Name)
+		want := []string{"ERROR: A provider argument is not known yet", "The provider's " + attribute.Name + " has no value yet"}
+		wantTexts(t, diagnosticsText(diags), want)
+		if attribute.Name == "endpoint" {
+			continue // the state says where an existing session is revoked
 		}
-		expectDiagnostics(t, planEnd(t, run, session).Diagnostics, aWarning)
+		left, err := run.destroy(t.Context(), session)
+		if err != nil || left.token != session.token {
+			t.Errorf("%s: a destroy loses the session: %v", attribute.Name, err)
+		}
+		wantTexts(t, diagnosticsText(left.diags), want)
+		closed, err := run.close(t.Context(), ephemeral)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantTexts(t, diagnosticsText(closed), want)
 	}
 	diags, _, err := mustRun(t, everything).invoke(t.Context(), session.token)
 	if err != nil {
@@ -240,7 +258,7 @@ func TestEphemeralArguments(t *testing.T) {
 		{map[string]tftypes.Value{"open": truth(true), "revoke_on_close": truth(true)}, "POST DELETE"},
 		{map[string]tftypes.Value{"revoke_on_close": truth(false)}, "POST"},
 		{map[string]tftypes.Value{"open": truth(false)}, ""},
-		{map[string]tftypes.Value{"open": truth(false), "revoke_on_close": truth(true)}, ""},
+		{map[string]tftypes.Value{"open": truth(false), "revoke_on_close": truth(true), "user": stringValue("bob@example.com")}, ""},
 	} {
 		fake.Reset()
 		p := newTestProvider(newClock().Now, 0)
@@ -255,6 +273,13 @@ func TestEphemeralArguments(t *testing.T) {
 		opened, err := run.OpenEphemeralResource(t.Context(), &tfprotov6.OpenEphemeralResourceRequest{TypeName: sessionType, Config: config})
 		if err != nil || len(opened.Diagnostics) > 0 {
 			t.Fatal(err, diagnosticsText(opened.Diagnostics))
+		}
+		want, own := test.arguments["user"]
+		if !own {
+			want = stringValue(flametest.User) // the provider's
+		}
+		if user := attributeOf(t, run.ephemeral, opened.Result, "user"); !user.Equal(want) {
+			t.Errorf("%v: the user is %v, want %v", test.arguments, user, want)
 		}
 		closed, err := run.close(t.Context(), heldSession{private: opened.Private})
 		if err != nil || len(closed) > 0 {
@@ -295,42 +320,16 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-// A state that somebody edited so that it does not say where the token belongs, or how
-// long its revocation may take: nothing is sent, and the session is kept.
-func TestEditedState(t *testing.T) {
-	fake := newFake(t, flametest.Config{})
-	run := newSessionRun(t, fake, nil)
-	created := createWith(t, run, nil)
-	fake.Reset()
-	for _, test := range []struct {
-		edit        map[string]tftypes.Value
-		read, ended []string
-	}{
-		{
-			map[string]tftypes.Value{"endpoint": stringValue("nonsense")},
-			[]string{"ERROR: The session's endpoint is not usable", "it has no scheme", "Nothing was sent. Restore the state from a backup"},
-			[]string{"ERROR: The session's endpoint is not usable", "Nothing was sent", "set revoke_on_destroy = false in the provider block"},
-		},
-		{timeoutsWith("delete", "soon"), nil, []string{"ERROR: Timeout Cannot Be Parsed"}},
-	} {
-		attributes := attributesOf(t, run, created.value)
-		maps.Copy(attributes, test.edit)
-		session := created
-		session.value = sessionValue(t, run, attributes)
-		if test.read != nil {
-			read, err := run.read(t.Context(), session)
-			if err != nil || read.token != created.token {
-				t.Errorf("a refresh loses the session: %v", err)
-			}
-			wantTexts(t, diagnosticsText(read.diags), test.read)
-		}
-		if test.ended != nil {
-			left, err := run.destroy(t.Context(), session)
-			if err != nil || left.token != created.token {
-				t.Errorf("a destroy loses the session: %v", err)
-			}
-			wantTexts(t, diagnosticsText(left.diags), test.ended)
-		}
+// attributeOf returns one attribute of an object.
+func attributeOf(t *testing.T, schema *tfprotov6.SchemaBlock, value *tfprotov6.DynamicValue, name string) tftypes.Value {
+	t.Helper()
+	var attributes map[string]tftypes.Value
+	object, err := value.Unmarshal(schema.ValueType())
+	if err == nil {
+		err = object.As(&attributes)
 	}
-	saw(t, fake, 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return attributes[name]
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
@@ -287,5 +288,58 @@ func TestExitIsInTime(t *testing.T) {
 		p.finish()
 		noneLive(t, s.fake)
 		saw(t, s.fake, 0, 2, 0)
+	})
+}
+
+// Sessions of one account are not opened and revoked at the same time. What waits in vain
+// says so, and sends nothing.
+func TestBusyAccount(t *testing.T) {
+	const busy = "The provider never opens and revokes sessions of one user at the same time"
+	simulate(t, func(t *testing.T, s *simulated) {
+		run := s.run(s.arguments(map[string]tftypes.Value{"request_timeout": stringValue("1h")}))
+		managed := createWith(t, run, map[string]tftypes.Value{"timeouts": configuredTimeouts()["timeouts"]})
+		ephemeral, err := run.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fake.Reset()
+		s.fake.Script(flametest.OpOpen, flametest.Fault{Hang: true})
+		opened := make(chan heldSession)
+		go func() {
+			session, _ := run.create(t.Context())
+			opened <- session
+		}()
+		if err := s.fake.Await(t.Context(), flametest.OpOpen, 1); err != nil {
+			t.Fatal(err)
+		}
+		started := time.Now()
+		closed, err := run.close(t.Context(), ephemeral)
+		if err != nil || time.Since(started) != 30*time.Second {
+			t.Errorf("it waited %s: %v", time.Since(started), err)
+		}
+		expectDiagnostics(t, closed, aWarning, "Could not revoke the ephemeral Flame session "+flame.NewToken(ephemeral.token).SessionID(), "other sessions of this user were being opened", "The token still works")
+		interrupted := edited(t, run, managed, timeoutsWith("delete", "1s"), "")
+		left, err := run.destroy(t.Context(), interrupted)
+		if err != nil || left.token != managed.token {
+			t.Errorf("the session is lost: %v", err)
+		}
+		expectDiagnostics(t, left.diags, anError, "Could not revoke the Flame session "+flame.NewToken(managed.token).SessionID(), busy)
+		saw(t, s.fake, 1, 0, 0)
+		s.fake.Release()
+		<-opened
+	})
+}
+
+// The process of the provider lives by the clock of the machine.
+func TestServerClock(t *testing.T) {
+	simulate(t, func(t *testing.T, _ *simulated) {
+		server, err := NewServer(Process{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Hour)
+		if got := server.provider.now(); !got.Equal(time.Now()) {
+			t.Errorf("it is %s, want %s", got, time.Now())
+		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	frameworkresource "github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
@@ -224,8 +225,18 @@ func TestSchemas(t *testing.T) {
 			}
 		}
 	}
+	for _, newEphemeral := range p.EphemeralResources(ctx) {
+		var es ephemeral.SchemaResponse
+		newEphemeral().Schema(ctx, ephemeral.SchemaRequest{}, &es)
+		if diags := es.Schema.ValidateImplementation(ctx); diags.HasError() {
+			t.Error(diags)
+		}
+		for name, a := range es.Schema.Attributes {
+			attributes["ephemeral."+name] = attribute{a.GetMarkdownDescription(), a.IsSensitive()}
+		}
+	}
 	sources := p.DataSources(ctx)
-	if len(attributes) < 25 || len(sources) != 0 {
+	if len(attributes) < 35 || len(sources) != 0 {
 		t.Errorf("%d attributes and %d data sources were looked at", len(attributes), len(sources))
 	}
 	secret := map[string]bool{"password": true, "auth_token": true}

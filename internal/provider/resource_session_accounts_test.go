@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
@@ -276,4 +277,57 @@ func TestIndependentRotation(t *testing.T) {
 		t.Error("the session was not replaced")
 	}
 	saw(t, fake, 2, 1, 2)
+}
+
+// Whose a session is tells its user ID, or else its login.
+func TestWhoseSessionIs(t *testing.T) {
+	const keeps = "Opening another session of the user may end this one"
+	bob := map[string]tftypes.Value{"user": stringValue("bob@example.com")}
+	fake := newFake(t, flametest.Config{SampleID: true})
+	kept := createWith(t, newSessionRun(t, fake, nil), bob)
+	for user, warns := range map[string]bool{"bob@example.com": true, flametest.User: false} {
+		run := newSessionRun(t, fake, nil)
+		planWith(t, run, kept, bob)
+		plan := planWith(t, run, heldSession{value: nothing(t, run)}, map[string]tftypes.Value{"user": stringValue(user)})
+		if got := strings.Contains(diagnosticsText(plan.Diagnostics), keeps); got != warns {
+			t.Errorf("%s beside one of bob: warned: %t", user, got)
+		}
+	}
+
+	// The user has another login now.
+	fake = newFake(t, flametest.Config{Kind: flametest.Superseding})
+	run := newSessionRun(t, fake, nil)
+	renamed := edited(t, run, createWith(t, run, nil), map[string]tftypes.Value{"user": stringValue("lovelace")}, "")
+	run = newSessionRun(t, fake, nil)
+	if read, err := run.read(t.Context(), renamed); err != nil || read.token == "" {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, createWith(t, run, nil).diags, aWarning, "A login has ended another Flame session: session "+flame.NewToken(renamed.token).SessionID())
+}
+
+// Terraform forces the replacement of one of two sessions that share a token: after the
+// first plan, which keeps both. The other goes on holding the token.
+func TestSharedForcedReplacement(t *testing.T) {
+	fake := sharingFake(t)
+	earlier := newSessionRun(t, fake, nil)
+	kept, replaced := createWith(t, earlier, nil), createWith(t, earlier, nil)
+	run := newSessionRun(t, fake, nil)
+	first := map[*heldSession]*tfprotov6.PlanResourceChangeResponse{}
+	for _, session := range []*heldSession{&kept, &replaced} {
+		if _, err := run.read(t.Context(), *session); err != nil {
+			t.Fatal(err)
+		}
+		first[session] = planWith(t, run, *session, nil)
+	}
+	second := planWith(t, run, heldSession{value: nothing(t, run), private: first[&replaced].PlannedPrivate}, nil)
+	run = newSessionRun(t, fake, nil)
+	ended, err := run.ApplyResourceChange(t.Context(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: sessionType, PriorState: replaced.value, Config: nothing(t, run), PlannedState: nothing(t, run), PlannedPrivate: second.PlannedPrivate,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := flame.NewToken(kept.token).SessionID()
+	expectDiagnostics(t, ended.Diagnostics, aWarning, "The Flame token is not revoked, because another session holds it: session "+id, "nothing was rotated")
+	sameTokens(t, "alive", fake.Live(), kept.token)
 }

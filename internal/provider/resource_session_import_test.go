@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
@@ -363,7 +364,7 @@ func TestImportRefusesIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir("folder", 0o700); err != nil {
+	if err := errors.Join(os.Mkdir("folder", 0o700), syscall.Mkfifo("pipe", 0o600)); err != nil { // reading a pipe would wait for a writer
 		t.Fatal(err)
 	}
 	for id, want := range map[string]string{
@@ -385,6 +386,7 @@ func TestImportRefusesIDs(t *testing.T) {
 		"env:HEADER":       fmt.Sprintf(noToken, "env:HEADER") + "it holds a quote",
 		"file:missing":     noFile + "missing: no such file or directory. " + sureFile,
 		"file:folder":      noFile + "folder is not a regular file. " + sureFile,
+		"file:pipe":        noFile + "pipe is not a regular file. " + sureFile,
 		"file:empty":       fmt.Sprintf(noToken, "file:empty") + "it is empty",
 		"file:lines":       fmt.Sprintf(noToken, "file:lines") + "it holds a control character",
 		"file:nul":         fmt.Sprintf(noToken, "file:nul") + "it holds a control character",

@@ -169,3 +169,32 @@ func TestTimesAreUTC(t *testing.T) {
 		}
 	}
 }
+
+// What a plan shows of rotate_at: null without rotate_after, unknown until the session is
+// open, and unknown while rotate_after is.
+func TestPlannedRotateAt(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	run := newSessionRun(t, fake, nil)
+	created := createWith(t, run, nil)
+	none := heldSession{value: nothing(t, run)}
+	unknown := tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+	for name, test := range map[string]struct {
+		session     heldSession
+		rotateAfter tftypes.Value
+		want        tftypes.Value
+	}{
+		"new":              {none, stringValue("1h"), unknown},
+		"new, without":     {none, tftypes.NewValue(tftypes.String, nil), tftypes.NewValue(tftypes.String, nil)},
+		"new, unknown":     {none, unknown, unknown},
+		"open":             {created, stringValue("1h"), stringValue("2026-02-27T11:30:00Z")},
+		"open, without":    {created, tftypes.NewValue(tftypes.String, nil), tftypes.NewValue(tftypes.String, nil)},
+		"open, unknown":    {created, unknown, unknown},
+		"open, in seconds": {created, stringValue("3600s"), stringValue("2026-02-27T11:30:00Z")},
+	} {
+		plan := planWith(t, newSessionRun(t, fake, nil), test.session, map[string]tftypes.Value{"rotate_after": test.rotateAfter, "user": stringValue(flametest.User)})
+		got := attributeOf(t, run.resource, plan.PlannedState, "rotate_at")
+		if len(plan.Diagnostics)+len(plan.RequiresReplace) > 0 || !got.Equal(test.want) {
+			t.Errorf("%s: rotate_at is %v, want %v; %s", name, got, test.want, diagnosticsText(plan.Diagnostics))
+		}
+	}
+}

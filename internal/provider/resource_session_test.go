@@ -356,7 +356,7 @@ func TestSessionOpenErrors(t *testing.T) {
 // unless Flame does not know it.
 func TestSessionRevokeErrors(t *testing.T) {
 	for status, texts := range map[int][]string{
-		500: {"Could not revoke the Flame session", "500 (server error)", "Run again later"},
+		500: {"Could not revoke the Flame session", "500 (server error)", "Run again later", "set revoke_on_destroy = false in the provider block"},
 		403: {"403 (administrators only)"},
 		302: {"a redirect"},
 		401: nil, 404: nil, 410: nil, // it is gone
