@@ -207,10 +207,11 @@ func serverFailed(status int) bool {
 }
 
 // answerLost reports whether Flame may have carried out the request although its own
-// response never arrived: the connection was lost, Flame failed after it had done its
+// response never arrived: the connection was lost, an interrupt aborted the request
+// (never a login, see follow), Flame failed after it had done its
 // work, or a gateway had lost Flame. A 503 with a Retry-After refuses a request before
 // anything is done.
 func (e *Error) answerLost() bool {
-	return e.sent && (errors.Is(e, ErrLost) || errors.Is(e, ErrTimeout)) ||
+	return e.sent && (errors.Is(e, ErrLost) || errors.Is(e, ErrTimeout) || errors.Is(e, ErrInterrupted)) ||
 		serverFailed(e.Status) && (e.Status != http.StatusServiceUnavailable || !e.asksToWait)
 }

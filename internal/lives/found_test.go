@@ -169,6 +169,18 @@ var found = map[string]struct {
 			},
 		},
 	}},
+	"a revocation that an interrupt aborts, sweeping": {"dead in state", Script{
+		World: World{Kind: flametest.Sweeping, OpenTofu: true},
+		Runs: []Run{
+			{
+				Config: &Config{Providers: []Provider{{API: "two", User: "ada", Password: "right"}}, Sessions: []Session{
+					{Name: "a", CBD: true}, {Name: "b", User: "ada", Password: "right", CBD: true},
+				}},
+				Op: Apply,
+			},
+			{Wait: 25, Op: "plan, apply", Replace: []string{"a"}, PlanAge: 1, Cancel: 4},
+		},
+	}},
 	"a password that is accepted, then refused": {"refused twice", Script{
 		Runs: []Run{{
 			Config: &Config{Providers: []Provider{{}}, Sessions: []Session{
