@@ -83,7 +83,7 @@ func TestRefreshNamesLiveSession(t *testing.T) {
 func TestSupersedingManyNew(t *testing.T) {
 	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
 	w := newWorkspace(t, fake, sessionsOfOneUser(5))
-	r := w.fails([]string{"Could not open a Flame session", "Nothing was sent", "of the same user is alive"}, "apply", "-auto-approve", "-input=false")
+	r := w.fails([]string{"Could not open a Flame session", "of the same user, which is alive, so nothing was sent"}, "apply", "-auto-approve", "-input=false")
 	w.tellsOfDead(r, 1)
 	saw(t, fake, 2, 0, 1)
 	if n := strings.Count(r.Stderr, "Error: "); n != 3 {

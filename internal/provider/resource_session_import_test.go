@@ -272,7 +272,7 @@ func TestImportCommand(t *testing.T) {
 	for i, test := range []struct{ name, id string }{{"variable", "env:A_TOKEN"}, {"file", "file:token"}} {
 		r := w.must("import", "-input=false", "flame_session."+test.name, test.id)
 		saw(t, fake, 0, 0, 2*(i+1))
-		if warns := strings.Contains(r.Text(), "Others can read the file with the token The access rights of token are 0644"); warns != (test.name == "file") {
+		if warns := strings.Contains(r.Text(), "Others can read the file with the token The permissions of token are 0644"); warns != (test.name == "file") {
 			t.Errorf("%s: a warning of the file's access rights: %v, in %v", test.name, warns, r)
 		}
 		r.doesNotSay(t, "the token", tokens[i])
