@@ -71,9 +71,9 @@ func TestNginxProvesNothing(t *testing.T) {
 		"not-found-text":   {"404 (not found)", 1},
 		"not-found-delete": {"a check then found that Flame still accepts the token", 1},
 		"gone":             {"410 (gone)", 1},
-		"unauthorized":     {"401 (wrong credentials or no session), but not Flame's own (a page of HTML)", 1},
-		"password":         {"401 (wrong credentials or no session), but not Flame's own (a page of HTML)", 1},
-		"bearer":           {"401 (wrong credentials or no session), but not Flame's own (it asks for another authentication scheme than Flame's)", 1},
+		"unauthorized":     {"401 (wrong credentials or no session), but it did not come from Flame (a page of HTML)", 1},
+		"password":         {"401 (wrong credentials or no session), but it did not come from Flame (a page of HTML)", 1},
+		"bearer":           {"401 (wrong credentials or no session), but it did not come from Flame (it asks for another authentication scheme than Flame's)", 1},
 		"maintenance":      {"503 (down for maintenance)", 2},
 		"page":             {"the answer is not a JSON object, although the status was 200 (ok)", 1},
 	} {
