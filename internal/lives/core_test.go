@@ -3,10 +3,11 @@
 package lives
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
-	"math/big"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,14 @@ import (
 // refresh); objchange is internal/plans/objchange.
 
 const sessionType = "flame_session"
+
+// must returns a value that is there unless the driver itself is wrong.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
 
 // values are the attributes of an object; nil is no object.
 type values map[string]tftypes.Value
@@ -46,89 +55,61 @@ func (s *schema) pack(v values) *tfprotov6.DynamicValue {
 		maps.Copy(members, v)
 		object = tftypes.NewValue(s.object, members)
 	}
-	packed, err := tfprotov6.NewDynamicValue(s.object, object)
-	if err != nil {
-		panic(err)
-	}
+	packed := must(tfprotov6.NewDynamicValue(s.object, object))
 	return &packed
 }
 
-func (s *schema) unpack(d *tfprotov6.DynamicValue) (v values) {
+func (s *schema) unpack(d *tfprotov6.DynamicValue) values {
 	if d == nil {
 		return nil
 	}
-	object, err := d.Unmarshal(s.object)
-	if err != nil {
-		panic(err)
-	}
-	if object.IsNull() {
-		return nil
-	}
-	members := map[string]tftypes.Value{}
-	if err := object.As(&members); err != nil {
-		panic(err)
-	}
-	return members
+	return members(must(d.Unmarshal(s.object)))
 }
 
-// text returns a string attribute, or "".
-func (v values) text(name string) (text string) {
-	if value, ok := v[name]; ok && value.IsKnown() && !value.IsNull() {
-		_ = value.As(&text)
+// members returns those of an object or map.
+func members(v tftypes.Value) (all map[string]tftypes.Value) {
+	if v.IsNull() {
+		return nil
 	}
+	if err := v.As(&all); err != nil {
+		panic(err)
+	}
+	return all
+}
+
+// text returns a string attribute, or "" if it is null or unknown.
+func (v values) text(name string) (text string) {
+	_ = v[name].As(&text)
 	return text
 }
 
 func (v values) known() bool {
-	for _, value := range v {
-		if !value.IsFullyKnown() {
-			return false
-		}
-	}
-	return true
+	unknown := func(value tftypes.Value) bool { return !value.IsFullyKnown() }
+	return !slices.ContainsFunc(slices.Collect(maps.Values(v)), unknown)
 }
 
 func (v values) equal(other values) bool {
 	return maps.EqualFunc(v, other, tftypes.Value.Equal)
 }
 
-// json returns the values as a state file has them.
-func (v values) json() []byte {
-	members := map[string]any{}
+// plain returns the values as a state file has them.
+func (v values) plain() map[string]any {
+	all := map[string]any{}
 	for name, value := range v {
-		members[name] = plain(value)
-	}
-	raw, err := json.Marshal(members)
-	if err != nil {
-		panic(err)
-	}
-	return raw
-}
-
-func plain(v tftypes.Value) any {
-	var (
-		text    string
-		truth   bool
-		number  big.Float
-		members map[string]tftypes.Value
-	)
-	switch {
-	case v.IsNull():
-		return nil
-	case v.As(&text) == nil:
-		return text
-	case v.As(&truth) == nil:
-		return truth
-	case v.As(&number) == nil:
-		return json.Number(number.String())
-	case v.As(&members) == nil:
-		object := map[string]any{}
-		for name, value := range members {
-			object[name] = plain(value)
+		var text string
+		var truth bool
+		switch {
+		case value.IsNull():
+			all[name] = nil
+		case value.As(&text) == nil:
+			all[name] = text
+		case value.As(&truth) == nil:
+			all[name] = truth
+		default:
+			all[name] = values(members(value)).plain()
 		}
-		return object
 	}
-	panic("no such type: " + v.Type().String())
+	return all
 }
 
 // process is one provider process: Terraform starts one for each provider
@@ -141,14 +122,8 @@ type process struct {
 
 // schemas are those of the provider.
 var schemas = sync.OnceValue(func() (all struct{ provider, session, ephemeral, action *schema }) {
-	server, err := provider.NewServer(provider.Process{Orphaned: func() bool { return false }})
-	if err != nil {
-		panic(err)
-	}
-	response, err := server.GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{})
-	if err != nil {
-		panic(err)
-	}
+	server := must(provider.NewServer(provider.Process{Orphaned: func() bool { return false }}))
+	response := must(server.GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{}))
 	all.provider = newSchema(response.Provider)
 	all.session = newSchema(response.ResourceSchemas[sessionType])
 	all.ephemeral = newSchema(response.EphemeralResourceSchemas[sessionType])
@@ -157,23 +132,28 @@ var schemas = sync.OnceValue(func() (all struct{ provider, session, ephemeral, a
 })
 
 // rpc calls the provider. It reports false if Terraform dies before the response.
-func rpc[Req, Resp any](w *walk, call func(context.Context, Req) (Resp, error), request Req) (_ Resp, ok bool) {
-	var response Resp
+func rpc[Req, Resp any](w *walk, method func(context.Context, *Req) (*Resp, error), request *Req) (response *Resp, ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.l.violated("panic", "%T: %v", request, r)
 			ok = false
 		}
 	}()
+	var err error
+	send := func() { response, err = method(w.ctx, request) }
 	if w.slot > 0 {
-		w.turn()
+		w.l.await(w.turn)
 	}
-	if w.isStopped() {
-		return response, false
+	switch {
+	case w.stopped():
+		return nil, false
+	case w.slot > 0:
+		w.l.await(send)
+	default:
+		send()
 	}
-	response, err := call(w.ctx, request)
 	if w.l.killed.Load() {
-		return response, false
+		return nil, false
 	}
 	if err != nil {
 		w.l.violated("protocol error", "%T: %v", request, err)
@@ -181,36 +161,44 @@ func rpc[Req, Resp any](w *walk, call func(context.Context, Req) (Resp, error), 
 	return response, err == nil
 }
 
-// start starts a process, and configures it if configured.
-func (w *walk) start(index int, configured bool) (*process, bool) {
-	w = &walk{graph: w.graph} // configuring takes no time: other nodes wait for it
+// call is rpc, and shows the diagnostics of the response to the user. It reports false
+// if one of them is an error, too.
+func call[Req, Resp any](w *walk, about string, method func(context.Context, *Req) (*Resp, error), request *Req) (*Resp, bool) {
+	response, ok := rpc(w, method, request)
+	if !ok {
+		return nil, false
+	}
+	diags := reflect.ValueOf(response).Elem().FieldByName("Diagnostics").Interface().([]*tfprotov6.Diagnostic)
+	return response, !w.say(about, diags)
+}
+
+// start starts a process, and configures it if configured. It returns nil if that fails.
+func (w *walk) start(index int, configured bool) *process {
+	w = &walk{graph: w.graph} // without a slot: configuring takes no time
 	config := w.config.Providers[index]
 	p := &process{dialer: &dialer{l: w.l, kind: w.kind, provider: index}, config: config}
-	server, err := provider.NewServer(provider.Process{
+	p.server = must(provider.NewServer(provider.Process{
 		Version: "test", Orphaned: w.l.killed.Load, DialContext: p.dialer.dial, Jitter: jitter, Logging: w.l.script.World.Logged,
-	})
-	if err != nil {
-		panic(err)
-	}
-	p.server = server
-	w.mu.Lock()
+	}))
 	w.processes = append(w.processes, p)
-	w.mu.Unlock()
-	if _, ok := rpc(w, server.GetProviderSchema, &tfprotov6.GetProviderSchemaRequest{}); !ok || !configured {
-		return p, ok
-	}
+	_, ok := rpc(w, p.server.GetProviderSchema, &tfprotov6.GetProviderSchemaRequest{})
 	packed := schemas().provider.pack(config.values(w.kind != applying))
-	validated, ok := rpc(w, server.ValidateProviderConfig, &tfprotov6.ValidateProviderConfigRequest{Config: packed})
-	if !ok || w.say("provider", validated.Diagnostics) {
-		return p, false
+	if ok && configured {
+		_, ok = call(w, "provider", p.server.ValidateProviderConfig, &tfprotov6.ValidateProviderConfigRequest{Config: packed})
 	}
-	response, ok := rpc(w, server.ConfigureProvider, &tfprotov6.ConfigureProviderRequest{TerraformVersion: "1.16.4", Config: packed})
-	return p, ok && !w.say("provider", response.Diagnostics)
+	if ok && configured {
+		_, ok = call(w, "provider", p.server.ConfigureProvider, &tfprotov6.ConfigureProviderRequest{TerraformVersion: "1.16.4", Config: packed})
+	}
+	if !ok {
+		return nil
+	}
+	return p
 }
 
 // object is an object in the state.
 type object struct {
 	name     string
+	deposed  string // what tells a deposed object from the others of the name, else ""
 	provider int
 	after    string
 	values   values
@@ -222,10 +210,10 @@ func (o *object) token() string { return o.values.text("auth_token") }
 
 // upgrade reads the object from a state file.
 func (w *walk) upgrade(p *process, o *object) (*object, bool) {
-	response, ok := rpc(w, p.server.UpgradeResourceState, &tfprotov6.UpgradeResourceStateRequest{
-		TypeName: sessionType, RawState: &tfprotov6.RawState{JSON: o.values.json()},
+	response, ok := call(w, o.name, p.server.UpgradeResourceState, &tfprotov6.UpgradeResourceStateRequest{
+		TypeName: sessionType, RawState: &tfprotov6.RawState{JSON: must(json.Marshal(o.values.plain()))},
 	})
-	if !ok || w.say(o.name, response.Diagnostics) {
+	if !ok {
 		return nil, false
 	}
 	upgraded := *o
@@ -238,14 +226,14 @@ func (w *walk) upgrade(p *process, o *object) (*object, bool) {
 
 // refresh returns nil if the object is gone.
 func (w *walk) refresh(p *process, o *object) (*object, bool) {
-	w.l.record.show(p, o.name, o.values)
+	w.record.show(p, o.name, o.values)
 	if !p.config.NoVerify {
-		w.l.record.count("read", o.token())
+		w.record.count("read", o.token())
 	}
-	response, ok := rpc(w, p.server.ReadResource, &tfprotov6.ReadResourceRequest{
+	response, ok := call(w, o.name, p.server.ReadResource, &tfprotov6.ReadResourceRequest{
 		TypeName: sessionType, CurrentState: schemas().session.pack(o.values), Private: o.private,
 	})
-	if !ok || w.say(o.name, response.Diagnostics) {
+	if !ok {
 		return nil, false
 	}
 	refreshed := *o
@@ -287,11 +275,10 @@ const (
 type change struct {
 	action   action
 	name     string
-	deposed  string // its key, if it is a deposed object
-	provider int
 	before   *object // nil: none
 	after    values
 	private  []byte
+	replaces []*tftypes.AttributePath // require replacement, if they change
 }
 
 // proposed merges the configuration with what is computed: objchange.ProposedNew for a
@@ -310,30 +297,28 @@ func proposed(prior, config values) values {
 }
 
 // planChange calls PlanResourceChange, and checks that the plan is valid
-// (objchange.AssertPlanValid).
-func (w *walk) planChange(p *process, name string, prior, config, next values, private []byte) (*tfprotov6.PlanResourceChangeResponse, values, bool) {
+// (objchange.AssertPlanValid). A nil config plans a destruction.
+func (w *walk) planChange(p *process, name string, prior object, config values, warns bool) (*change, bool) {
 	s := schemas().session
+	var next values
+	if config != nil {
+		next = proposed(prior.values, config)
+	}
 	response, ok := rpc(w, p.server.PlanResourceChange, &tfprotov6.PlanResourceChangeRequest{
-		TypeName: sessionType, PriorState: s.pack(prior), Config: s.pack(config), ProposedNewState: s.pack(next), PriorPrivate: private,
+		TypeName: sessionType, PriorState: s.pack(prior.values), Config: s.pack(config), ProposedNewState: s.pack(next), PriorPrivate: prior.private,
 	})
-	if !ok {
-		return nil, nil, false
+	if !ok || (warns || hasError(response.Diagnostics)) && w.say(name, response.Diagnostics) {
+		return nil, false
 	}
 	planned := s.unpack(response.PlannedState)
-	if hasError(response.Diagnostics) {
-		return response, planned, true
-	}
-	w.checkStored(name, schemas().session, planned, response.PlannedPrivate)
+	w.checkStored(name, s, planned, response.PlannedPrivate)
 	if (planned == nil) != (config == nil) {
 		w.l.violated("invalid plan", "%s: planned for absence or presence against the configuration", name)
-		return nil, nil, false
+		return nil, false
 	}
 	for _, a := range s.Attributes {
-		if planned == nil {
-			break
-		}
 		value := planned[a.Name]
-		fine := value.Equal(config[a.Name]) || prior != nil && value.Equal(prior[a.Name]) || a.Computed && config[a.Name].IsNull()
+		fine := planned == nil || value.Equal(config[a.Name]) || prior.values != nil && value.Equal(prior.values[a.Name]) || a.Computed && config[a.Name].IsNull()
 		if a.WriteOnly {
 			fine = value.IsNull()
 		}
@@ -341,119 +326,114 @@ func (w *walk) planChange(p *process, name string, prior, config, next values, p
 			w.l.violated("invalid plan", "%s: %s", name, a.Name)
 		}
 	}
-	return response, planned, true
+	return &change{name: name, after: planned, private: response.PlannedPrivate, replaces: response.RequiresReplace}, true
 }
 
 // plan decides what happens to a session. was is the plan that is being applied, nil
 // while planning.
-func (w *walk) plan(p *process, s *Session, current *object, was *change, force, cbd bool) (*change, bool) {
+func (w *walk) plan(p *process, s *Session, current *object, was *change) (*change, bool) {
 	config := s.values()
-	var prior *object
-	var priorValues values
-	var priorPrivate []byte
-	if current != nil && !current.tainted { // the provider is not shown what is tainted
-		prior, priorValues, priorPrivate = current, current.values, current.private
-		w.l.record.show(p, current.name, current.values)
+	var prior object // what the provider is shown: nothing if the object is tainted
+	if current != nil && !current.tainted {
+		prior = *current
+		w.record.show(p, s.Name, prior.values)
 	}
-	validated, ok := rpc(w, p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
+	_, ok := call(w, s.Name, p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
 		TypeName: sessionType, Config: schemas().session.pack(config),
 		ClientCapabilities: &tfprotov6.ValidateResourceConfigClientCapabilities{WriteOnlyAttributesAllowed: true},
 	})
-	if !ok || w.say(s.Name, validated.Diagnostics) {
+	if !ok {
 		return nil, false
 	}
-	response, planned, ok := w.planChange(p, s.Name, priorValues, config, proposed(priorValues, config), priorPrivate)
-	if !ok || w.say(s.Name, response.Diagnostics) {
+	ch, ok := w.planChange(p, s.Name, prior, config, true)
+	if !ok {
 		return nil, false
 	}
-	ch := &change{name: s.Name, provider: s.Provider, before: current, after: planned, private: response.PlannedPrivate}
 	replace := destroyAndCreate
-	if cbd {
+	if w.config.cbd(s.Name) {
 		replace = createAndDestroy
 	}
 	switch {
-	case prior == nil && current != nil, was != nil && prior == nil && was.before != nil:
+	case prior.values == nil && current != nil, was != nil && prior.values == nil && was.before != nil:
 		ch.action = replace // tainted; or half of a replacement that is being applied
-	case prior == nil:
+	case prior.values == nil:
 		ch.action = create
-	case force || mustReplace(response.RequiresReplace, priorValues, planned):
-		ch.action = replace
+	case was == nil && slices.Contains(w.run.Replace, s.Name), ch.mustReplace(prior.values):
 		// Core plans again, as if there were nothing before. It drops the warnings.
-		response, planned, ok = w.planChange(p, s.Name, nil, config, proposed(nil, config), response.PlannedPrivate)
-		if !ok || hasError(response.Diagnostics) && w.say(s.Name, response.Diagnostics) {
+		if ch, ok = w.planChange(p, s.Name, object{private: ch.private}, config, false); !ok {
 			return nil, false
 		}
-		ch.after, ch.private = planned, response.PlannedPrivate
-	case planned.known() && planned.equal(priorValues):
+		ch.action = replace
+	case ch.after.known() && ch.after.equal(prior.values):
 		ch.action = noOp
 	default:
 		ch.action = update
 	}
-	if due, err := time.Parse(time.RFC3339, priorValues.text("rotate_at")); was == nil && ch.action == noOp && err == nil && !due.After(time.Now()) {
+	ch.before = current
+	if due, err := time.Parse(time.RFC3339, prior.values.text("rotate_at")); was == nil && ch.action == noOp && err == nil && !due.After(time.Now()) {
 		w.l.violated("rotation missed", "%s is due since %s", s.Name, due)
 	}
 	return ch, true
 }
 
 // mustReplace reports whether one of the attributes that require it has changed.
-func mustReplace(paths []*tftypes.AttributePath, prior, planned values) bool {
-	return slices.ContainsFunc(paths, func(path *tftypes.AttributePath) bool {
+func (ch *change) mustReplace(prior values) bool {
+	return slices.ContainsFunc(ch.replaces, func(path *tftypes.AttributePath) bool {
 		name := string(path.Steps()[0].(tftypes.AttributeName))
-		return !planned[name].Equal(prior[name]) || !planned[name].IsFullyKnown()
+		return !ch.after[name].Equal(prior[name]) || !ch.after[name].IsFullyKnown()
 	})
 }
 
 // planDestroy plans the end of an object.
-func (w *walk) planDestroy(p *process, o *object, deposed string) (*change, bool) {
-	w.l.record.show(p, o.name, o.values)
-	response, planned, ok := w.planChange(p, o.name, o.values, nil, nil, o.private)
-	if !ok || w.say(o.name, response.Diagnostics) {
+func (w *walk) planDestroy(p *process, o *object) (*change, bool) {
+	w.record.show(p, o.name, o.values)
+	ch, ok := w.planChange(p, o.name, *o, nil, true)
+	if !ok {
 		return nil, false
 	}
-	return &change{action: destroy, name: o.name, deposed: deposed, provider: o.provider, before: o, after: planned, private: response.PlannedPrivate}, true
+	ch.action, ch.before = destroy, o
+	return ch, true
 }
 
 // apply makes a change: one of create, update and destroy. It returns the object that
 // is then there, nil if none is, and whether there was no error.
-func (w *walk) apply(p *process, ch *change, prior *object, config values) (_ *object, ok bool) {
+func (w *walk) apply(p *process, ch *change, config values) (*object, bool) {
 	s := schemas().session
-	var before values
-	if prior != nil {
-		before = prior.values
-		w.l.record.show(p, prior.name, prior.values)
+	o := object{name: ch.name}
+	if ch.before != nil {
+		o = *ch.before
+		w.record.show(p, o.name, o.values)
 	}
 	if ch.after == nil {
-		w.l.record.count("delete", prior.token())
-		if p.config.NoRevoke || prior.values["revoke_on_destroy"].Equal(no) {
-			w.l.record.count("let go", prior.token())
+		w.record.count("delete", o.token())
+		if p.config.NoRevoke || o.values["revoke_on_destroy"].Equal(no) {
+			w.record.count("let go", o.token())
 		}
-	} else if prior == nil {
-		w.l.record.count("open", w.login(p, config.text("user")))
+	} else if ch.before == nil {
+		w.record.count("open", w.login(p, config.text("user")))
 	}
 	response, ok := rpc(w, p.server.ApplyResourceChange, &tfprotov6.ApplyResourceChangeRequest{
-		TypeName: sessionType, PriorState: s.pack(before), Config: s.pack(config), PlannedState: s.pack(ch.after), PlannedPrivate: ch.private,
+		TypeName: sessionType, PriorState: s.pack(o.values), Config: s.pack(config), PlannedState: s.pack(ch.after), PlannedPrivate: ch.private,
 	})
 	if !ok {
-		return prior, false
+		return ch.before, false
 	}
 	failed := w.say(ch.name, response.Diagnostics)
 	result := s.unpack(response.NewState)
-	if result != nil {
-		w.checkStored(ch.name, schemas().session, result, response.Private)
-	}
+	w.checkStored(ch.name, s, result, response.Private)
 	if !failed {
 		w.checkResult(ch, result)
 	}
 	switch {
 	case failed && result == nil:
-		return prior, false
+		return ch.before, false
 	case result == nil:
 		return nil, true
 	}
-	o := &object{name: ch.name, provider: ch.provider, values: result, private: response.Private}
-	o.tainted = failed && (prior == nil || prior.tainted)
-	w.l.record.show(p, o.name, o.values)
-	return o, !failed
+	o.provider, o.values, o.private = p.dialer.provider, result, response.Private
+	o.tainted = failed && (ch.before == nil || o.tainted)
+	w.record.show(p, o.name, o.values)
+	return &o, !failed
 }
 
 // checkResult checks that what was known in the plan has come true
@@ -480,7 +460,7 @@ func (w *walk) checkPlanned(was, now *change) bool {
 			fine, detail = false, name
 		}
 	}
-	if !fine && !w.l.record.excusesInconsistentPlan(was) {
+	if !fine && !w.record.excusesInconsistentPlan(was) {
 		w.l.violated("inconsistent final plan", "%s: %s became %s %s", was.name, was.action, now.action, detail)
 	}
 	return fine
@@ -504,13 +484,7 @@ func hasError(diags []*tfprotov6.Diagnostic) bool {
 
 // login returns the account that a session is opened for.
 func (w *walk) login(p *process, user string) string {
-	if user == "" {
-		user = p.config.User
-	}
-	if user == "" {
-		user = users[0]
-	}
-	return p.config.api() + " " + user
+	return p.config.api() + " " + cmp.Or(user, p.config.User, users[0])
 }
 
 // said is a diagnostic that the user reads.
@@ -529,7 +503,8 @@ func (w *walk) say(about string, diags []*tfprotov6.Diagnostic) bool {
 			w.l.violated("secret shown", "%s: %s in %q", about, secret, strings.ReplaceAll(text, secret, "SECRET"))
 		}
 		isError := d.Severity == tfprotov6.DiagnosticSeverityError
-		w.l.record.add(said{about, isError, text, w.drops && !isError})
+		dropped := w.run.Op == Destroy && w.kind == planning && !isError
+		w.record.said = append(w.record.said, said{about, isError, text, dropped})
 	}
 	return hasError(diags)
 }

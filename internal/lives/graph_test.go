@@ -3,6 +3,7 @@
 package lives
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,26 +19,25 @@ import (
 	"github.com/hashicorp/terraform-plugin-log/tfsdklogtest"
 )
 
-// state is what Terraform keeps.
-type state struct {
-	current map[string]*object
-	deposed map[string]*object // by name and number
-}
+// state is what Terraform keeps: objects by their keys. Nobody changes an object in it.
+type state map[string]*object
 
-func (s *state) clone() *state {
-	return &state{maps.Clone(s.current), maps.Clone(s.deposed)}
-}
+// key tells the objects of a state apart.
+func (o *object) key() string { return o.name + o.deposed }
 
-// objects returns all objects.
-func (s *state) objects() []*object {
-	return append(slices.Collect(maps.Values(s.current)), slices.Collect(maps.Values(s.deposed))...)
-}
-
-// set sets the current object; nil removes it.
-func (s *state) set(name string, o *object) {
-	if delete(s.current, name); o != nil {
-		s.current[name] = o
+// set sets the object of a key; nil removes it.
+func (s state) set(key string, o *object) {
+	if delete(s, key); o != nil {
+		s[key] = o
 	}
+}
+
+// move gives an object another name, or sets it aside as a deposed one, or back.
+func (s state) move(key, name, deposed string) {
+	moved := *s[key]
+	moved.name, moved.deposed = name, deposed
+	delete(s, key)
+	s[moved.key()] = &moved
 }
 
 type walkKind int
@@ -52,24 +52,22 @@ const (
 // walk is one walk of the graph as one of its nodes sees it.
 type walk struct {
 	*graph
-	slot int // when the node calls the provider; see turn
+	slot int // when the node calls the provider; see turn. 0: not a node
 }
 
 // graph has provider processes of its own.
 type graph struct {
-	l      *life
-	kind   walkKind
-	run    Run
-	config Config
-	drops  bool // core drops the warnings of this walk
-	ctx    context.Context
-
-	mu        sync.Mutex
+	l         *life
+	kind      walkKind
+	run       Run
+	config    Config
+	record    *record
+	ctx       context.Context
+	die       context.CancelFunc // ends ctx, as the death of Terraform does
 	processes []*process
-	started   map[int]func() *process
-	state     *state
+	started   map[int]*process // by provider configuration; nil: it did not start
+	state     state
 	changes   []*change
-	stopped   bool
 }
 
 // node is a step of a walk.
@@ -79,53 +77,33 @@ type node struct {
 	do    func(*walk) bool
 }
 
-func (l *life) newWalk(kind walkKind, run Run, config Config, st *state) *walk {
-	w := &walk{graph: &graph{l: l, kind: kind, run: run, config: config, state: st, started: map[int]func() *process{}}}
-	ctx, cancel := context.WithCancel(context.Background())
+func (l *life) newWalk(kind walkKind, run Run, config Config, st state) *walk {
+	w := &walk{graph: &graph{l: l, kind: kind, run: run, config: config, record: l.record, state: st, started: map[int]*process{}}}
+	w.ctx, w.die = context.WithCancel(context.Background())
 	if l.script.World.Logged {
-		ctx = tfsdklogtest.RootLogger(tflogtest.RootLogger(ctx, &l.log), &l.log)
+		w.ctx = tfsdklogtest.RootLogger(tflogtest.RootLogger(w.ctx, &l.log), &l.log)
 	}
-	w.ctx = ctx
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.interrupt, l.die = w.stop, cancel
-	w.stopped = l.interrupted
+	l.walk = w
 	return w
 }
 
-// stop is Ctrl-C.
-func (w *walk) stop() {
-	w.mu.Lock()
-	w.stopped = true
-	processes := slices.Clone(w.processes)
-	w.mu.Unlock()
-	for _, p := range processes {
+// interrupt is Ctrl-C.
+func (w *walk) interrupt() {
+	for _, p := range w.processes {
 		_, _ = p.server.StopProvider(context.Background(), &tfprotov6.StopProviderRequest{})
 	}
 }
 
-func (w *walk) isStopped() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stopped || w.l.killed.Load()
-}
+func (w *walk) stopped() bool { return w.l.interrupted || w.l.killed.Load() }
 
 // process returns the process of a provider configuration, or nil if it does not start.
 func (w *walk) process(index int) *process {
-	w.mu.Lock()
-	start, ok := w.started[index]
+	p, ok := w.started[index]
 	if !ok {
-		start = sync.OnceValue(func() *process {
-			p, ok := w.start(index, true)
-			if !ok {
-				return nil
-			}
-			return p
-		})
-		w.started[index] = start
+		p = w.start(index, true)
+		w.started[index] = p
 	}
-	w.mu.Unlock()
-	return start()
+	return p
 }
 
 // processOf returns the process that an object is ended by: that of the resource's
@@ -158,7 +136,8 @@ func (w *walk) turn() {
 
 // walkGraph runs the nodes, those that do not depend on each other at the same time. A
 // node whose dependency failed is not run.
-func (w *walk) walkGraph(nodes []node) (ok bool) {
+func (w *walk) walkGraph(nodes []node) bool {
+	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.name, b.name) })
 	done := map[string]chan struct{}{}
 	failed := map[string]bool{}
 	for _, n := range nodes {
@@ -167,46 +146,55 @@ func (w *walk) walkGraph(nodes []node) (ok bool) {
 	var all sync.WaitGroup
 	for i, n := range nodes {
 		all.Go(func() {
+			w.l.mu.Lock()
+			defer w.l.mu.Unlock()
 			fine := true
 			for _, before := range n.after {
 				if ended, exists := done[before]; exists {
-					<-ended
-					w.mu.Lock()
+					w.l.await(func() { <-ended })
 					fine = fine && !failed[before]
-					w.mu.Unlock()
 				}
 			}
 			own := &walk{w.graph, 1 + (i+w.run.Order)%len(nodes)}
-			own.turn()
-			if !fine || w.isStopped() || !n.do(own) {
-				w.mu.Lock()
+			w.l.await(own.turn)
+			if !fine || w.stopped() || !n.do(own) {
 				failed[n.name] = true
-				w.mu.Unlock()
 			}
 			close(done[n.name])
 		})
 	}
-	all.Wait()
-	w.l.record.release("")
-	w.end()
-	return len(failed) == 0 && !w.isStopped()
+	w.l.await(all.Wait)
+	clear(w.record.inUse)
+	w.l.await(w.end)
+	return len(failed) == 0 && !w.stopped()
 }
 
-// included reports whether -target includes a resource.
+// dependsOn reports whether a session or ephemeral session is another one, or depends on
+// it, be it through others.
+func (c *Config) dependsOn(name, other string) bool {
+	for name != "" && name != other {
+		after := ""
+		if s := c.session(name); s != nil {
+			after = s.After
+		}
+		for _, e := range c.Ephemerals {
+			if e.Name == name {
+				after = e.After
+			}
+		}
+		name = after
+	}
+	return name == other
+}
+
+// included reports whether -target includes a resource: a dependency of a target or, to
+// destroy, what depends on one.
 func (w *walk) included(name string) bool {
-	if len(w.run.Target) == 0 || slices.Contains(w.run.Target, name) {
-		return true
-	}
-	for _, s := range w.config.Sessions {
-		if w.kind != planningDestroy && s.After == name && w.included(s.Name) {
-			return true // a dependency of a target
+	return len(w.run.Target) == 0 || slices.ContainsFunc(w.run.Target, func(target string) bool {
+		if w.kind == planningDestroy {
+			return w.config.dependsOn(name, target)
 		}
-		if w.kind == planningDestroy && s.Name == name && s.After != "" && w.included(s.After) {
-			return true // it depends on a target
-		}
-	}
-	return slices.ContainsFunc(w.config.Ephemerals, func(e Ephemeral) bool {
-		return w.kind != planningDestroy && e.After == name && slices.Contains(w.run.Target, e.Name)
+		return w.config.dependsOn(target, name)
 	})
 }
 
@@ -216,18 +204,11 @@ func (w *walk) ephemeralNodes() (nodes []node) {
 		if !w.included(e.Name) || w.kind == applying && w.l.script.World.OpenTofu && !w.needed(e.Name) {
 			continue
 		}
-		var opened *openedSession
-		last := []string{e.Name}
-		for i := 0; i < len(last); i++ { // whatever depends on it
-			for _, s := range w.config.Sessions {
-				if s.After == last[i] {
-					last = append(last, s.Name)
-				}
-			}
-			for _, other := range w.config.Ephemerals {
-				if other.After == last[i] {
-					last = append(last, other.Name)
-				}
+		var opened *object
+		var last []string // the ephemeral session itself, and whatever depends on it
+		for _, name := range append(names(w.config.Sessions), names2(w.config.Ephemerals)...) {
+			if w.config.dependsOn(name, e.Name) {
+				last = append(last, name)
 			}
 		}
 		nodes = append(nodes,
@@ -238,145 +219,114 @@ func (w *walk) ephemeralNodes() (nodes []node) {
 				opened = w.open(e)
 				return opened != nil
 			}},
-			node{"close " + e.Name, last, func(w *walk) bool { return w.close(e, opened) }},
+			node{"close " + e.Name, last, func(w *walk) bool { return opened == nil || w.close(e, opened) }},
 		)
 	}
 	return nodes
 }
 
-type openedSession struct {
-	token   string
-	private []byte
-}
-
 // open returns nil if it fails.
-func (w *walk) open(e Ephemeral) *openedSession {
+func (w *walk) open(e Ephemeral) *object {
 	p := w.process(e.Provider)
 	if p == nil {
 		return nil
 	}
-	config := schemas().ephemeral.pack(e.values(w.kind == planning))
-	validated, ok := rpc(w, p.server.ValidateEphemeralResourceConfig, &tfprotov6.ValidateEphemeralResourceConfigRequest{TypeName: sessionType, Config: config})
-	if !ok || w.say(e.Name, validated.Diagnostics) {
+	s := schemas().ephemeral
+	config := s.pack(e.values(w.kind == planning))
+	_, ok := call(w, e.Name, p.server.ValidateEphemeralResourceConfig, &tfprotov6.ValidateEphemeralResourceConfigRequest{TypeName: sessionType, Config: config})
+	if !ok {
 		return nil
 	}
 	if w.kind != planning || !e.Applying && !p.config.Unknown {
-		w.l.record.count("open", w.login(p, e.User))
+		w.record.count("open", w.login(p, e.User))
 	}
-	response, ok := rpc(w, p.server.OpenEphemeralResource, &tfprotov6.OpenEphemeralResourceRequest{TypeName: sessionType, Config: config})
-	if !ok || w.say(e.Name, response.Diagnostics) {
+	response, ok := call(w, e.Name, p.server.OpenEphemeralResource, &tfprotov6.OpenEphemeralResourceRequest{TypeName: sessionType, Config: config})
+	if !ok {
 		return nil
 	}
-	result := schemas().ephemeral.unpack(response.Result)
-	w.checkStored(e.Name, schemas().ephemeral, result, nil)
-	token := result.text("auth_token")
-	if token != "" {
-		w.l.record.show(p, e.Name, result)
-		w.l.record.hold(token, e)
-		w.l.record.act("ephemeral")
+	o := &object{name: e.Name, values: s.unpack(response.Result), private: response.Private}
+	w.checkStored(e.Name, s, o.values, nil)
+	if o.token() != "" {
+		w.record.show(p, e.Name, o.values)
+		w.record.hold(o.token(), e)
+		w.record.actions["ephemeral"]++
 	}
-	return &openedSession{token, response.Private}
+	return o
 }
 
 // isPending reports whether OpenTofu opens an ephemeral session only during apply: what it
 // depends on has yet to change.
 func (w *walk) isPending(after string) bool {
-	if !w.l.script.World.OpenTofu || w.kind != planning {
-		return false
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for after != "" {
-		if slices.ContainsFunc(w.changes, func(ch *change) bool { return ch.name == after && ch.action != noOp }) {
-			return true
-		}
-		if s := w.config.session(after); s != nil {
-			after = s.After
-		} else {
-			after = ""
-		}
-	}
-	return false
+	return w.l.script.World.OpenTofu && w.kind == planning && slices.ContainsFunc(w.changes, func(ch *change) bool {
+		return ch.action != noOp && w.config.dependsOn(after, ch.name)
+	})
 }
 
 // needed reports whether something that the plan changes depends on an ephemeral session:
 // otherwise OpenTofu does not open it during apply.
 func (w *walk) needed(name string) bool {
-	for _, s := range w.config.Sessions {
-		changes := func(ch *change) bool { return ch.name == s.Name && ch.action != noOp }
-		if s.After == name && (slices.ContainsFunc(w.changes, changes) || w.needed(s.Name)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.changes, func(ch *change) bool {
+		return ch.action != noOp && w.config.dependsOn(ch.name, name)
+	})
 }
 
-func (w *walk) close(e Ephemeral, opened *openedSession) bool {
-	if opened == nil {
-		return true
-	}
+func (w *walk) close(e Ephemeral, opened *object) bool {
 	p := w.process(e.Provider)
-	w.l.record.release(opened.token)
-	response, ok := rpc(w, p.server.CloseEphemeralResource, &tfprotov6.CloseEphemeralResourceRequest{TypeName: sessionType, Private: opened.private})
-	return ok && !w.say(e.Name, response.Diagnostics)
+	w.record.count("closed", opened.token())
+	delete(w.record.inUse, opened.token())
+	_, ok := call(w, e.Name, p.server.CloseEphemeralResource, &tfprotov6.CloseEphemeralResourceRequest{TypeName: sessionType, Private: opened.private})
+	return ok
 }
 
 // plan is what core plans: the state after the refresh, and the changes.
 type plan struct {
-	config  Config
-	state   *state
+	state   state
 	changes []*change
-	destroy bool
 }
 
-// plan plans a run.
-func (l *life) plan(run Run, config Config, st *state, drops bool) (*plan, bool) {
-	w := l.newWalk(planning, run, config, st.clone())
-	w.drops = drops
-	if !w.move() {
-		w.end()
-		return nil, false
-	}
-	nodes := w.ephemeralNodes()
-	for _, s := range config.Sessions {
-		if w.included(s.Name) {
-			nodes = append(nodes, node{s.Name, []string{s.After}, func(w *walk) bool { return w.planSession(&s) }})
+// plan plans a run or, when planning a destroy, the end of all objects.
+func (l *life) plan(kind walkKind, run Run, config Config, st state) (*plan, bool) {
+	w := l.newWalk(kind, run, config, maps.Clone(st))
+	var nodes []node
+	if kind == planning {
+		if !w.move() {
+			w.end()
+			return nil, false
+		}
+		nodes = w.ephemeralNodes()
+		for _, s := range config.Sessions {
+			if w.included(s.Name) {
+				nodes = append(nodes, node{s.Name, []string{s.After}, func(w *walk) bool { return w.planSession(&s) }})
+			}
 		}
 	}
-	for name := range w.state.current {
-		if config.session(name) == nil && w.included(name) {
-			nodes = append(nodes, node{name, nil, func(w *walk) bool { return w.planOrphan(name) }})
+	for key, o := range w.state {
+		ends := kind == planningDestroy || o.deposed != "" || config.session(o.name) == nil
+		if ends && w.included(o.name) {
+			nodes = append(nodes, node{key, nil, func(w *walk) bool { return w.planEnd(o) }})
 		}
 	}
-	for key, o := range w.state.deposed {
-		if w.included(o.name) {
-			nodes = append(nodes, node{key, nil, func(w *walk) bool { return w.planDeposed(key) }})
-		}
-	}
-	slices.SortFunc(nodes, func(a, b node) int { return compare(a.name, b.name) })
 	ok := w.walkGraph(nodes)
-	return &plan{config: config, state: w.state, changes: w.changes}, ok
+	return &plan{w.state, w.changes}, ok
 }
 
 // move carries out moved blocks, before anything is planned.
 func (w *walk) move() bool {
 	for _, names := range w.run.Moved {
-		if o := w.state.current[names[0]]; o != nil && w.state.current[names[1]] == nil {
-			moved := *o
-			moved.name = names[1]
-			w.state.set(names[0], nil)
-			w.state.set(names[1], &moved)
-			for name, other := range w.state.current {
-				if other.after == names[0] {
-					depends := *other
-					depends.after = names[1]
-					w.state.set(name, &depends)
-				}
+		if w.state[names[0]] == nil || w.state[names[1]] != nil {
+			continue
+		}
+		w.state.move(names[0], names[1], "")
+		for key, other := range w.state {
+			if other.after == names[0] {
+				depends := *other
+				depends.after = names[1]
+				w.state[key] = &depends
 			}
 		}
 	}
 	for _, i := range w.run.Import {
-		if i.How == "moved" && w.state.current[i.Name] == nil && !w.moveState(i) {
+		if i.How == "moved" && w.state[i.Name] == nil && !w.moveState(i) {
 			return false
 		}
 	}
@@ -386,54 +336,51 @@ func (w *walk) move() bool {
 // moveState moves a terraform_data here, with a provider that is not configured.
 func (w *walk) moveState(i Import) bool {
 	index := w.config.session(i.Name).Provider
-	p, ok := w.start(index, false)
-	if !ok {
+	p := w.start(index, false)
+	if p == nil {
 		return false
 	}
-	source, err := json.Marshal(map[string]any{"output": map[string]any{
+	source := must(json.Marshal(map[string]any{"output": map[string]any{
 		"value": map[string]any{"auth_token": w.l.elsewhere[i.Name], "user": i.User}, "type": []any{"object", map[string]string{}},
-	}})
-	if err != nil {
-		panic(err)
-	}
-	response, ok := rpc(w, p.server.MoveResourceState, &tfprotov6.MoveResourceStateRequest{
+	}}))
+	response, ok := call(w, i.Name, p.server.MoveResourceState, &tfprotov6.MoveResourceStateRequest{
 		SourceProviderAddress: "terraform.io/builtin/terraform", SourceTypeName: "terraform_data",
 		SourceState: &tfprotov6.RawState{JSON: source}, TargetTypeName: sessionType,
 	})
-	if !ok || w.say(i.Name, response.Diagnostics) {
+	if !ok {
 		return false
 	}
 	o := &object{name: i.Name, provider: index, values: schemas().session.unpack(response.TargetState), private: response.TargetPrivate}
 	w.checkStored(i.Name, schemas().session, o.values, o.private)
-	w.state.set(i.Name, o)
+	w.state[i.Name] = o
 	return true
 }
 
 // importState imports an object and refreshes it.
 func (w *walk) importState(p *process, i Import) (*object, bool) {
-	var id string
+	token := w.l.elsewhere[i.Name]
+	name := "FLAME_LIVES_" + filepath.Base(filepath.Dir(w.l.folder))
+	id := "env:" + name
+	_ = os.Setenv(name, token)
 	if i.How == "file" {
-		id = "file:" + filepath.Join(w.l.folder, "token")
-		if err := os.WriteFile(filepath.Join(w.l.folder, "token"), []byte(w.l.elsewhere[i.Name]+"\n"), 0o600); err != nil {
+		file := filepath.Join(w.l.folder, "token")
+		id = "file:" + file
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 			panic(err)
 		}
-	} else {
-		name := "FLAME_LIVES_" + filepath.Base(filepath.Dir(w.l.folder))
-		id = "env:" + name
-		_ = os.Setenv(name, w.l.elsewhere[i.Name])
 	}
-	response, ok := rpc(w, p.server.ImportResourceState, &tfprotov6.ImportResourceStateRequest{TypeName: sessionType, ID: id})
 	if !p.config.NoVerify {
-		w.l.record.count("read", w.l.elsewhere[i.Name])
+		w.record.count("read", token)
 	}
-	if !ok || w.say(i.Name, response.Diagnostics) {
+	response, ok := call(w, i.Name, p.server.ImportResourceState, &tfprotov6.ImportResourceStateRequest{TypeName: sessionType, ID: id})
+	if !ok {
 		return nil, false
 	}
 	imported := response.ImportedResources[0]
 	o := &object{name: i.Name, values: schemas().session.unpack(imported.State), private: imported.Private}
 	w.checkStored(i.Name, schemas().session, o.values, o.private)
 	if o, ok = w.refresh(p, o); o == nil && ok {
-		w.l.record.add(said{about: i.Name, isError: true, text: "Cannot import non-existent remote object"})
+		w.record.said = append(w.record.said, said{about: i.Name, isError: true, text: "Cannot import non-existent remote object"})
 		return nil, false
 	}
 	return o, ok
@@ -445,21 +392,13 @@ func (w *walk) planSession(s *Session) bool {
 	if p == nil {
 		return false
 	}
-	w.mu.Lock()
-	current := w.state.current[s.Name]
-	w.mu.Unlock()
-	ok, imported := true, false
-	for _, i := range w.run.Import {
-		if imported = i.Name == s.Name && i.How != "moved" && current == nil; imported {
-			current, ok = w.importState(p, i)
-			break
-		}
-	}
-	if current != nil && !imported {
-		current, ok = w.upgrade(p, current)
-	}
-	if ok && current != nil && !imported && w.run.Refresh == "" {
-		current, ok = w.refresh(p, current)
+	current, ok := w.state[s.Name], true
+	i := slices.IndexFunc(w.run.Import, func(i Import) bool { return i.Name == s.Name && i.How != "moved" && current == nil })
+	switch {
+	case i >= 0:
+		current, ok = w.importState(p, w.run.Import[i])
+	case current != nil:
+		current, ok = w.readState(p, current)
 	}
 	if !ok {
 		return false
@@ -469,16 +408,15 @@ func (w *walk) planSession(s *Session) bool {
 		depends.after = s.After
 		current = &depends
 	}
-	w.setCurrent(s.Name, current)
+	w.state.set(s.Name, current)
 	if w.run.Op == RefreshOnly {
 		return true
 	}
-	force := slices.Contains(w.run.Replace, s.Name)
-	ch, ok := w.plan(p, s, current, nil, force, w.config.cbd(s.Name))
-	if ok && w.run.Refresh == "minimal" && ch.action != noOp && current != nil && !imported {
+	ch, ok := w.plan(p, s, current, nil)
+	if ok && w.run.Refresh == "minimal" && ch.action != noOp && current != nil && i < 0 {
 		if current, ok = w.refresh(p, current); ok {
-			w.setCurrent(s.Name, current)
-			ch, ok = w.plan(p, s, current, nil, force, w.config.cbd(s.Name))
+			w.state.set(s.Name, current)
+			ch, ok = w.plan(p, s, current, nil)
 		}
 	}
 	if ok {
@@ -488,11 +426,20 @@ func (w *walk) planSession(s *Session) bool {
 	return ok
 }
 
+// readState reads an object from the state file, and refreshes it where core does.
+func (w *walk) readState(p *process, o *object) (*object, bool) {
+	o, ok := w.upgrade(p, o)
+	if ok && w.run.Refresh == "" && w.kind == planning {
+		return w.refresh(p, o)
+	}
+	return o, ok
+}
+
 // checkTakeover checks that a session that is imported or moved here is not replaced, if
 // the configuration is that of its user.
 func (w *walk) checkTakeover(p *process, s *Session, ch *change) {
 	for _, i := range w.run.Import {
-		if w.l.state.current[s.Name] != nil {
+		if w.l.state[s.Name] != nil {
 			return // so nothing is imported
 		}
 		fits := i.Name == s.Name && w.login(p, s.User) == p.config.api()+" "+i.User && !slices.Contains(w.run.Replace, s.Name)
@@ -502,262 +449,178 @@ func (w *walk) checkTakeover(p *process, s *Session, ch *change) {
 	}
 }
 
-func (w *walk) setCurrent(name string, o *object) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.state.set(name, o)
-}
-
 func (w *walk) add(ch *change) {
-	if what := string(ch.action); ch.deposed == "" {
-		w.l.record.act(what)
-	} else {
-		w.l.record.act(what + " deposed")
+	what := string(ch.action)
+	if ch.before != nil && ch.before.deposed != "" {
+		what += " deposed"
 	}
+	w.record.actions[what]++
 	if ch.before != nil && ch.action != noOp && ch.action != update {
-		w.l.record.count("ends", ch.before.token())
+		w.record.count("ends", ch.before.token())
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.changes = append(w.changes, ch)
 }
 
-// planOrphan plans the end of a session that is no longer in the configuration.
-func (w *walk) planOrphan(name string) bool {
-	w.mu.Lock()
-	o := w.state.current[name]
-	w.mu.Unlock()
-	forgets := slices.Contains(w.run.Forget, name) && w.run.Op != RefreshOnly
+// planEnd plans the end of an object: of one that is no longer in the configuration, of a
+// deposed one or, to destroy, of any.
+func (w *walk) planEnd(o *object) bool {
+	key := o.key()
+	forgets := w.kind == planning && w.run.Op != RefreshOnly && slices.Contains(w.run.Forget, key)
 	if forgets && !w.l.script.World.OpenTofu { // it refreshes what it forgets
-		w.add(&change{action: forget, name: name, before: o})
+		w.add(&change{action: forget, name: o.name, before: o})
 		return true
 	}
-	o, ok := w.planEnd(o, "", forgets)
-	w.setCurrent(name, o)
-	return ok
-}
-
-// planDeposed plans the end of a deposed object.
-func (w *walk) planDeposed(key string) bool {
-	w.mu.Lock()
-	o := w.state.deposed[key]
-	w.mu.Unlock()
-	o, ok := w.planEnd(o, key, false)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if o == nil && ok {
-		delete(w.state.deposed, key)
-	}
-	return ok
-}
-
-// planEnd refreshes an object and plans its end.
-func (w *walk) planEnd(o *object, deposed string, forgets bool) (*object, bool) {
 	p := w.processOf(o)
 	if p == nil {
-		return o, false
+		return false
 	}
-	refreshed, ok := w.upgrade(p, o)
-	if ok && w.run.Refresh == "" && w.kind == planning {
-		refreshed, ok = w.refresh(p, refreshed)
+	o, ok := w.readState(p, o)
+	if !ok {
+		return false
 	}
-	if !ok || refreshed == nil || w.run.Op == RefreshOnly {
-		return refreshed, ok
+	w.state.set(key, o)
+	if o == nil || w.run.Op == RefreshOnly {
+		return true
 	}
-	ch := &change{action: forget, name: o.name, before: refreshed}
+	ch := &change{action: forget, name: o.name, before: o}
 	if !forgets {
-		ch, ok = w.planDestroy(p, refreshed, deposed)
+		ch, ok = w.planDestroy(p, o)
 	}
 	if ok {
 		w.add(ch)
 	}
-	return refreshed, ok
+	return ok
 }
 
 // planDestroyAll is the plan of terraform destroy: first a plan as usual, for the
 // refreshed state, whose warnings core drops; then one of destructions alone.
 func (l *life) planDestroyAll(run Run, config Config) (*plan, bool) {
 	st := l.state
-	if run.Refresh == "" && len(st.objects()) > 0 {
-		refreshed, ok := l.plan(run, config, st, true)
+	if run.Refresh == "" && len(st) > 0 {
+		refreshed, ok := l.plan(planning, run, config, st)
 		if !ok {
 			return nil, false
 		}
 		st = refreshed.state
 	}
-	w := l.newWalk(planningDestroy, run, config, st.clone())
-	var nodes []node
-	for _, name := range slices.Sorted(maps.Keys(st.current)) {
-		if w.included(name) {
-			nodes = append(nodes, node{name, nil, func(w *walk) bool {
-				_, ok := w.planEnd(st.current[name], "", false)
-				return ok
-			}})
-		}
-	}
-	for key, o := range st.deposed {
-		if w.included(o.name) {
-			nodes = append(nodes, node{key, nil, func(w *walk) bool { return w.planDeposed(key) }})
-		}
-	}
-	ok := w.walkGraph(nodes)
-	return &plan{config: config, state: w.state, changes: w.changes, destroy: true}, ok
+	return l.plan(planningDestroy, run, config, st)
 }
 
 // apply applies a plan.
 func (l *life) apply(run Run, pl *plan, config Config) bool {
 	kind := applying
-	if pl.destroy {
+	if run.Op == Destroy {
 		kind = destroying
 	}
 	w := l.newWalk(kind, run, config, pl.state)
 	w.changes = pl.changes
 	var nodes []node
-	if !pl.destroy {
+	if kind == applying {
 		nodes = w.ephemeralNodes()
 	}
 	for _, ch := range pl.changes {
 		if ch.action == forget {
-			w.l.record.forget(ch.before)
-			w.state.set(ch.name, nil)
+			w.record.count("forgotten", ch.before.token())
+			delete(w.state, ch.name)
 		}
-		nodes = append(nodes, w.applyNodes(pl, ch)...)
+		nodes = append(nodes, w.applyNodes(ch)...)
 	}
-	slices.SortFunc(nodes, func(a, b node) int { return compare(a.name, b.name) })
-	w.commit(nil)
+	w.save()
 	return w.walkGraph(nodes)
 }
 
-// commit changes the state, and writes it to disk unless Terraform has died.
-func (w *walk) commit(changed func(*state)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.l.killed.Load() {
-		return
+// save writes the state to disk unless Terraform has died.
+func (w *walk) save() {
+	if !w.l.killed.Load() {
+		w.l.state = maps.Clone(w.state)
 	}
-	if changed != nil {
-		changed(w.state)
-	}
-	w.l.state = w.state.clone()
 }
 
 // applyNodes returns the nodes of a change, in the order that core gives them.
-func (w *walk) applyNodes(pl *plan, ch *change) []node {
-	w.l.deposals++
-	key := fmt.Sprint(ch.name, " #", w.l.deposals)
+func (w *walk) applyNodes(ch *change) []node {
+	if ch.action == noOp || ch.action == forget {
+		return nil
+	}
 	var dependents []string // those to end before
-	for _, other := range pl.changes {
+	for _, other := range w.changes {
 		if other.before != nil && other.before.after == ch.name && other != ch {
 			dependents = append(dependents, "destroy "+other.name)
 		}
 	}
-	destroyIt := node{"destroy " + ch.name, dependents, func(w *walk) bool { return w.applyDestroy(ch) }}
+	destroyIt := node{"destroy " + ch.name, dependents, func(w *walk) bool { return w.applyDestroy(ch.name, ch.private) }}
+	if ch.action == destroy {
+		if ch.before.deposed == "" {
+			return []node{destroyIt}
+		}
+		key := ch.before.key()
+		return []node{{"deposed " + key, []string{ch.name}, func(w *walk) bool { return w.applyDestroy(key, nil) }}}
+	}
+	deposed := ""
+	after := []string{w.config.session(ch.name).After}
+	var nodes []node
 	switch ch.action {
-	case create, update:
-		return []node{{ch.name, w.after(ch), func(w *walk) bool { return w.applySession(ch, "") }}}
 	case destroyAndCreate:
-		return []node{destroyIt, {ch.name, append(w.after(ch), destroyIt.name), func(w *walk) bool { return w.applySession(ch, "") }}}
+		after = append(after, destroyIt.name)
+		nodes = append(nodes, destroyIt)
 	case createAndDestroy:
-		after := []string{ch.name}
+		w.l.deposals++
+		deposed = fmt.Sprint(" #", w.l.deposals)
+		users := []string{ch.name}
 		for _, s := range w.config.Sessions {
 			if s.After == ch.name {
-				after = append(after, s.Name)
+				users = append(users, s.Name)
 			}
 		}
-		return []node{
-			{ch.name, w.after(ch), func(w *walk) bool { return w.applySession(ch, key) }},
-			{"deposed " + ch.name, after, func(w *walk) bool { return w.destroyDeposed(key) }},
-		}
-	case destroy:
-		if ch.deposed != "" {
-			return []node{{"deposed " + ch.deposed, []string{ch.name}, func(w *walk) bool { return w.destroyDeposed(ch.deposed) }}}
-		}
-		return []node{destroyIt}
+		nodes = append(nodes, node{"deposed " + ch.name, users, func(w *walk) bool { return w.applyDestroy(ch.name+deposed, nil) }})
 	}
-	return nil
+	return append(nodes, node{ch.name, after, func(w *walk) bool { return w.applySession(ch, deposed) }})
 }
 
-func (w *walk) after(ch *change) []string {
-	return []string{w.config.session(ch.name).After}
-}
-
-// applySession creates or updates a session. If deposedAs is set, the old one is first
-// set aside under this key.
-func (w *walk) applySession(ch *change, deposedAs string) bool {
+// applySession creates or updates a session. If deposed is set, the old one is first set
+// aside under this name.
+func (w *walk) applySession(ch *change, deposed string) bool {
 	s := w.config.session(ch.name)
 	p := w.process(s.Provider)
 	if p == nil {
 		return false
 	}
-	if deposedAs != "" {
-		w.commit(func(st *state) {
-			st.deposed[deposedAs] = st.current[s.Name]
-			st.set(s.Name, nil)
-		})
+	if deposed != "" {
+		w.state.move(s.Name, s.Name, deposed)
+		w.save()
 	}
-	w.mu.Lock()
-	current := w.state.current[s.Name]
-	w.mu.Unlock()
-	now, ok := w.plan(p, s, current, ch, false, deposedAs != "")
-	if ok {
-		ok = w.checkPlanned(ch, now)
-	}
-	o := current
+	o := w.state[s.Name]
+	now, ok := w.plan(p, s, o, ch)
+	ok = ok && w.checkPlanned(ch, now)
 	if ok && now.action != noOp {
-		o, ok = w.apply(p, now, current, s.values())
-		if o != nil {
+		if o, ok = w.apply(p, now, s.values()); o != nil {
 			o.after = s.After
 		}
 	}
-	w.commit(func(st *state) {
-		st.set(s.Name, o)
-		if !ok && deposedAs != "" && o == nil {
-			st.set(s.Name, st.deposed[deposedAs])
-			delete(st.deposed, deposedAs)
-		}
-	})
+	w.state.set(s.Name, o)
+	if !ok && deposed != "" && o == nil {
+		w.state.move(s.Name+deposed, s.Name, "")
+	}
+	w.save()
 	return ok
 }
 
-func (w *walk) applyDestroy(ch *change) bool {
-	w.mu.Lock()
-	current := w.state.current[ch.name]
-	w.mu.Unlock()
-	p := w.processOf(ch.before)
-	if p == nil || current == nil {
-		return false
-	}
-	o, ok := w.apply(p, &change{action: destroy, name: ch.name, private: ch.private, before: current}, current, nil)
-	if w.l.killed.Load() {
-		return false
-	}
-	w.commit(func(st *state) { st.set(ch.name, o) })
-	return ok
-}
-
-// destroyDeposed plans the end of a deposed object once more, and carries it out.
-func (w *walk) destroyDeposed(key string) bool {
-	w.mu.Lock()
-	o := w.state.deposed[key]
-	w.mu.Unlock()
-	if o == nil {
-		return true
-	}
+// applyDestroy destroys an object as planned. A deposed one, core plans once more.
+func (w *walk) applyDestroy(key string, private []byte) bool {
+	o := w.state[key]
 	p := w.processOf(o)
 	if p == nil {
 		return false
 	}
-	ch, ok := w.planDestroy(p, o, key)
-	if !ok {
-		return false
-	}
-	w.l.record.count("deposed", o.token())
-	left, ok := w.apply(p, ch, o, nil)
-	w.commit(func(st *state) {
-		if left == nil && ok {
-			delete(st.deposed, key)
+	ch, ok := &change{action: destroy, name: o.name, before: o, private: private}, true
+	if o.deposed != "" {
+		if ch, ok = w.planDestroy(p, o); !ok {
+			return false
 		}
-	})
+		w.record.count("deposed", o.token())
+	}
+	o, ok = w.apply(p, ch, nil)
+	w.state.set(key, o)
+	w.save()
 	return ok
 }
 
@@ -765,7 +628,7 @@ func (w *walk) destroyDeposed(key string) bool {
 func (l *life) invoke(run Run, config Config, o *object) bool {
 	packed := schemas().action.pack(values{"auth_token": str(o.token())})
 	for _, kind := range []walkKind{planning, applying} {
-		w := l.newWalk(kind, run, config, l.state.clone())
+		w := l.newWalk(kind, run, config, maps.Clone(l.state))
 		ok := w.walkGraph([]node{{"action", nil, func(w *walk) bool {
 			p := w.process(o.provider)
 			return p != nil && w.action(p, packed, o.token())
@@ -780,20 +643,21 @@ func (l *life) invoke(run Run, config Config, o *object) bool {
 func (w *walk) action(p *process, packed *tfprotov6.DynamicValue, token string) bool {
 	const name = sessionType + "_revoke"
 	if w.kind == planning {
-		validated, ok := rpc(w, p.server.ValidateActionConfig, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: packed})
-		if !ok || w.say("action", validated.Diagnostics) {
-			return false
+		_, ok := call(w, "action", p.server.ValidateActionConfig, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: packed})
+		if ok {
+			_, ok = call(w, "action", p.server.PlanAction, &tfprotov6.PlanActionRequest{ActionType: name, Config: packed})
 		}
-		planned, ok := rpc(w, p.server.PlanAction, &tfprotov6.PlanActionRequest{ActionType: name, Config: packed})
-		return ok && !w.say("action", planned.Diagnostics)
+		return ok
 	}
-	w.l.record.count("delete", token)
+	w.record.count("delete", token)
 	stream, ok := rpc(w, p.server.InvokeAction, &tfprotov6.InvokeActionRequest{ActionType: name, Config: packed})
 	if !ok {
 		return false
 	}
+	var events []tfprotov6.InvokeActionEvent
+	w.l.await(func() { events = slices.Collect(stream.Events) })
 	failed := false
-	for event := range stream.Events {
+	for _, event := range events {
 		switch event := event.Type.(type) {
 		case tfprotov6.ProgressInvokeActionEventType:
 			w.say("action", []*tfprotov6.Diagnostic{{Severity: tfprotov6.DiagnosticSeverityWarning, Summary: event.Message}})
@@ -801,6 +665,8 @@ func (w *walk) action(p *process, packed *tfprotov6.DynamicValue, token string) 
 			failed = w.say("action", event.Diagnostics)
 		}
 	}
-	w.l.record.revoked = append(w.l.record.revoked, outcome{token, !failed})
+	if !failed {
+		w.record.count("reported revoked", token)
+	}
 	return !failed
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // check checks what must be true after a run that began with a state.
-func (l *life) check(before *state) {
+func (l *life) check(before state) {
 	lost := l.learn()
 	l.checkAlive(lost)
 	l.checkDead()
@@ -40,7 +40,7 @@ func (l *life) check(before *state) {
 func (l *life) checkAlive(lost int) {
 	r := l.record
 	held := map[string]bool{}
-	for _, o := range l.state.objects() {
+	for _, o := range l.state {
 		held[o.token()] = true
 	}
 	untold := 0
@@ -53,11 +53,11 @@ func (l *life) checkAlive(lost int) {
 		}
 		t.settled = true
 		switch {
-		case r.held[t.text].NoRevoke, r.forgotten[t.text]: // the user wants it so
-		case r.saidDead[t.text]: // Flame lied
-		case l.killed.Load() && (t.lost || r.answered[t.text] || r.sent(t, flametest.OpRevoke) > 0 || r.hinders(t.api)):
+		case r.held[t.text].NoRevoke, r.has("forgotten", t.text): // the user wants it so
+		case r.has("said dead", t.text): // Flame lied
+		case l.killed.Load() && (t.lost || r.has("answered", t.text) || r.sent(t, flametest.OpRevoke) > 0 || r.hinders(t.api)):
 			// Nobody is left to be told.
-		case r.held[t.text].Name != "" && !r.closed[t.text] && (r.sent(t, flametest.OpRevoke) > 0 || r.hinders(t.api)):
+		case r.held[t.text].Name != "" && !r.has("closed", t.text) && (r.sent(t, flametest.OpRevoke) > 0 || r.hinders(t.api)):
 			// Its revocation at exit failed. Nobody can be told.
 		case t.lost:
 			untold++
@@ -91,13 +91,13 @@ func (l *life) checkDead() {
 		if r.told(t.text, r.run.Op == Destroy && t.ender.process.kind == planning) {
 			continue
 		}
-		for _, o := range l.state.current { // what is deposed is to end anyway
-			if o.token() == t.text && l.foresees(t, o.name) {
+		for _, o := range l.state { // what is deposed is to end anyway
+			if o.deposed == "" && o.token() == t.text && l.foresees(t, o.name) {
 				l.violated("dead in state", "the token of session %s (%s) was ended by a %s of this run, and nobody was told", id(t.text), o.name, t.endedBy)
 			}
 		}
-		if by := r.diedInUse[t.text]; by != "" && l.foresees(t, r.held[t.text].Name) {
-			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, by)
+		if r.has("died in use", t.text) && l.foresees(t, r.held[t.text].Name) {
+			l.violated("dead in use", "the token of session %s, held by the ephemeral %s, was ended by a %s of this run, and nobody was told", id(t.text), r.held[t.text].Name, t.endedBy)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (r *record) atExit(token string) bool {
 	failed := func(s said) bool {
 		return strings.Contains(s.text, "Could not revoke the ephemeral Flame session "+id(token))
 	}
-	return r.held[token].Name != "" && (!r.closed[token] || slices.ContainsFunc(r.said, failed))
+	return r.held[token].Name != "" && (!r.has("closed", token) || slices.ContainsFunc(r.said, failed))
 }
 
 // misled reports whether a process cannot know what happens to a token: of its user, it was
@@ -142,23 +142,23 @@ func (l *life) foresees(t *token, holder string) bool {
 	switch {
 	case t.endedBy == "DELETE" && r.atExit(by.token):
 		return false // nobody is left to be told
-	case sees(by.process) && by.knewAlive:
+	case sees(by.process) && t.knewAlive:
 		return true
 	case by.process.kind != applying, r.run.Op == RefreshOnly:
 		return false // a refresh-only plan shows what it keeps as little as an apply does
-	case r.counts["ends "+t.text] > 0:
+	case r.has("ends", t.text):
 		return false // the plan ends it too, and that failed
 	case r.run.Providers != nil, l.config.Providers[by.process.provider].Unknown:
 		return false // the plan did not know the endpoint
 	case t.endedBy == "DELETE" && by.token != t.text:
 		return false // swept: what a revocation does is found out during apply, which does not show what is unchanged
-	case t.endedBy == "DELETE" && (r.counts["deposed "+t.text] > 0 || r.held[t.text].Name != ""):
+	case t.endedBy == "DELETE" && (r.has("deposed", t.text) || r.held[t.text].Name != ""):
 		return false // nothing that was planned reaches them
 	}
 	// Of a replacement that core forces, it drops the plan's warnings, and hands nothing to
 	// those who create before they destroy.
-	for _, o := range l.state.current {
-		if t.endedBy == "POST" && o.token() == by.token && slices.Contains(r.run.Replace, o.name) && l.config.cbd(o.name) {
+	for _, o := range l.state {
+		if o.deposed == "" && t.endedBy == "POST" && o.token() == by.token && slices.Contains(r.run.Replace, o.name) && l.config.cbd(o.name) {
 			return false
 		}
 	}
@@ -173,7 +173,7 @@ func (l *life) foresees(t *token, holder string) bool {
 // checkState: the state says whose token it is, and of which API.
 func (l *life) checkState() {
 	for _, a := range l.apis {
-		for _, o := range l.state.objects() {
+		for _, o := range l.state {
 			t := a.issued[o.token()]
 			if t == nil || t.elsewhere {
 				continue
@@ -187,11 +187,9 @@ func (l *life) checkState() {
 
 // checkRevoked: what was said to be revoked is dead.
 func (l *life) checkRevoked() {
-	for _, o := range l.record.revoked {
-		for _, t := range l.tokens() {
-			if t.text == o.token && o.ok && t.endedIn < 0 && !l.record.saidDead[t.text] {
-				l.violated("not revoked", "the action reported success for session %s, which is alive", id(t.text))
-			}
+	for _, t := range l.tokens() {
+		if l.record.has("reported revoked", t.text) && t.endedIn < 0 && !l.record.has("said dead", t.text) {
+			l.violated("not revoked", "the action reported success for session %s, which is alive", id(t.text))
 		}
 	}
 }
@@ -231,12 +229,12 @@ func (l *life) checkAttempts() {
 		calls := 0
 		switch k.op {
 		case flametest.OpOpen:
-			calls = r.counts["open "+k.about]
+			calls = r.counts[fact{"open", k.about}]
 		case flametest.OpCheck: // and two to find out the account's kind
-			calls = r.counts["read "+k.about] + r.counts["delete "+k.about] + 2 + 2*ephemeral
+			calls = r.counts[fact{"read", k.about}] + r.counts[fact{"delete", k.about}] + 2 + 2*ephemeral
 		case flametest.OpRevoke: // with access_token too, and for what cannot be kept, closed, and again at exit
-			calls = 2*r.counts["delete "+k.about] + 2 + 4*ephemeral
-			if l.script.World.Kind != flametest.Shared && r.counts["let go "+k.about] > 0 && len(r.revoked) == 0 {
+			calls = 2*r.counts[fact{"delete", k.about}] + 2 + 4*ephemeral
+			if l.script.World.Kind != flametest.Shared && r.has("let go", k.about) {
 				l.violated("let go", "a DELETE was sent for session %s", id(k.about))
 			}
 		}
@@ -295,9 +293,9 @@ func (l *life) checkPlaces() {
 }
 
 // healthy reports whether nothing went wrong in the run, and no user has two sessions.
-func (l *life) healthy(before *state) bool {
+func (l *life) healthy(before state) bool {
 	w, run := l.script.World, l.record.run
-	if len(run.Faults) > 0 || run.Cancel > 0 || run.Kill > 0 || w.Slow > 0 || run.Providers != nil || len(l.state.deposed) > 0 {
+	if len(run.Faults) > 0 || run.Cancel > 0 || run.Kill > 0 || w.Slow > 0 || run.Providers != nil {
 		return false
 	}
 	owners := map[string]string{} // by user: the name of the session
@@ -323,7 +321,12 @@ func (l *life) healthy(before *state) bool {
 			return false
 		}
 	}
-	for _, o := range before.objects() { // what is no longer in the configuration
+	for _, o := range l.state {
+		if o.deposed != "" {
+			return false
+		}
+	}
+	for _, o := range before { // what is no longer in the configuration
 		if owner, taken := owners[o.values.text("user")]; taken && owner != o.name {
 			return false
 		}
@@ -339,7 +342,7 @@ func (l *life) healthy(before *state) bool {
 
 // checkHealthy: with nothing wrong, the command succeeds, sends exactly the requests that
 // the documentation's table says, and leaves nothing to do.
-func (l *life) checkHealthy(before *state) {
+func (l *life) checkHealthy(before state) {
 	r := l.record
 	if !r.ok {
 		l.violated("healthy run failed", "%s: %s", r.run.Op, r.errors())
@@ -351,15 +354,15 @@ func (l *life) checkHealthy(before *state) {
 			got[request.Method]++
 		}
 	}
-	for what, n := range r.counts {
-		switch what[:4] {
+	for fact, n := range r.counts {
+		switch fact.what {
 		case "open":
 			want["POST"] += n
 		case "read":
 			want["GET"] += n
-		case "dele":
+		case "delete":
 			want["DELETE"] += n
-		case "let ":
+		case "let go":
 			want["DELETE"] -= n
 		}
 	}
@@ -374,8 +377,8 @@ func (l *life) checkHealthy(before *state) {
 			l.violated("requests", "%d %ss, want %d", got[method], method, want[method])
 		}
 	}
-	if r.run.Op == Destroy && len(r.run.Target) == 0 && len(l.state.objects()) > 0 {
-		l.violated("destroy left something", "%d of %d objects", len(l.state.objects()), len(before.objects()))
+	if r.run.Op == Destroy && len(r.run.Target) == 0 && len(l.state) > 0 {
+		l.violated("destroy left something", "%d of %d objects", len(l.state), len(before))
 	}
 	if r.run.Op == Apply && r.run.Refresh == "" && len(r.run.Target) == 0 {
 		l.checkApplied()
@@ -412,7 +415,7 @@ func (r *record) findsOut() (n int) {
 // checkApplied: after an apply every token is alive, and a plan has nothing to do.
 func (l *life) checkApplied() {
 	for _, t := range l.tokens() {
-		for _, o := range l.state.objects() {
+		for _, o := range l.state {
 			if o.token() == t.text && t.endedIn == l.record.index {
 				return // checkDead has said so
 			}
@@ -428,7 +431,7 @@ func (l *life) checkApplied() {
 	if len(l.config.Ephemerals) > 0 {
 		return
 	}
-	pl, ok := l.plan(Run{Op: PlanOnly}, l.config, l.state, false)
+	pl, ok := l.plan(planning, Run{Op: PlanOnly}, l.config, l.state)
 	if !ok {
 		l.violated("healthy run failed", "the plan after it: %s", l.record.errors())
 		return

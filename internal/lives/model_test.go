@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,29 +23,41 @@ import (
 
 // life is a script while it is lived.
 type life struct {
-	script    Script
-	folder    string
-	apis      []*api
-	config    Config
-	state     *state
-	record    *record
-	log       lockedBuffer
-	elsewhere map[string]string // by session name: the token to import
-	deposals  int               // so far, to tell deposed objects apart
+	// mu guards the rest, and what hangs on it. The driver holds it all the time except
+	// while it waits: see await.
+	mu sync.Mutex
 
-	mu          sync.Mutex
+	script      Script
+	folder      string
+	apis        []*api
+	config      Config
+	state       state
+	record      *record
+	walk        *walk             // the latest
+	elsewhere   map[string]string // by session name: the token to import
+	deposals    int               // so far, to tell deposed objects apart
 	killed      atomic.Bool
 	interrupted bool
-	interrupt   func() // of the walk
-	die         func()
 	requests    int  // of the run
 	counting    bool // they are the run's own
 	signal      *time.Timer
 	sent        map[string]int    // requests, by what tells them apart
 	secrets     map[string]string // and what they are
-	turns       turns
 	violations  []violation
+
+	log   lockedBuffer
+	turns turns
 }
+
+// await waits without the lock. Whoever slept with it would stop the simulated time, which
+// passes only while all sleep, and those who wait for a mutex do not.
+func (l *life) await(wait func()) {
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	wait()
+}
+
+func (l *life) sleep(d time.Duration) { l.await(func() { time.Sleep(d) }) }
 
 // violation is a promise that was broken.
 type violation struct{ rule, detail string }
@@ -52,21 +65,14 @@ type violation struct{ rule, detail string }
 // token is what the model knows of a token.
 type token struct {
 	text, api, user string
-	madeIn          int    // the run
-	lost            bool   // the answer that brought it was lost
-	elsewhere       bool   // opened without Terraform
-	endedIn         int    // the run that ended it, -1: none
-	endedBy         string // the request that did, "" if it was not the run's own
-	ender           ender
-	settled         bool // alive, and the user knows, or need not
-}
-
-// ender is what sent the request that ended a token.
-type ender struct {
-	process *dialer
-	token   string // that it brought or revoked
-
-	knewAlive bool // the process had seen that the token was alive
+	madeIn          int     // the run
+	lost            bool    // the answer that brought it was lost
+	elsewhere       bool    // opened without Terraform
+	endedIn         int     // the run that ended it, -1: none
+	endedBy         string  // the method of the request that did, "" if it was not the run's own
+	ender           tokenIn // what sent that request, and the token that it brought or revoked
+	knewAlive       bool    // the ender had seen that this token was alive
+	settled         bool    // alive, and the user knows, or need not
 }
 
 // id is what the user reads of a token.
@@ -75,33 +81,23 @@ func id(token string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// outcome is how the revocation of a token ended.
-type outcome struct {
-	token string
-	ok    bool
-}
+// fact is something that happened to a token, or was done for an account.
+type fact struct{ what, about string }
 
 // record is what is known of one run.
 type record struct {
 	run   Run
 	index int
 
-	mu        sync.Mutex
 	said      []said
-	counts    map[string]int       // what the provider was asked for: "read <token>" …
+	counts    map[fact]int         // such as {"read", token}: what the provider was asked for, and what became of it
+	actions   map[string]int       // changes that were planned, by action
 	shown     map[*dialer][]shown  // what each process was shown, or opened
 	held      map[string]Ephemeral // tokens that ephemeral sessions held
 	inUse     map[string]bool      // those that they hold just now
-	closed    map[string]bool      // those that core has closed
-	diedInUse map[string]string    // by which method
-	forgotten map[string]bool
-	answered  map[string]bool // tokens whose answer was sent before Terraform died
-	revoked   []outcome       // by the action
-	saidAlive []tokenIn       // dead tokens of which a process was told that they are alive
-	saidDead  map[string]bool // tokens that Flame itself, as far as anybody can tell, has falsely called dead
-	actions   map[string]int  // changes that were planned, by action
-	ok        bool            // the command succeeded
-	healthy   bool            // nothing went wrong, and no user has two sessions
+	saidAlive []tokenIn            // dead tokens of which a process was told that they are alive
+	ok        bool                 // the command succeeded
+	healthy   bool                 // nothing went wrong, and no user has two sessions
 	took      time.Duration
 	states    []string                       // what Terraform then holds
 	journal   map[string][]flametest.Request // by API
@@ -109,29 +105,14 @@ type record struct {
 
 func newRecord(run Run, index int) *record {
 	return &record{
-		run: run, index: index, counts: map[string]int{}, shown: map[*dialer][]shown{}, held: map[string]Ephemeral{},
-		saidDead: map[string]bool{}, actions: map[string]int{}, inUse: map[string]bool{}, closed: map[string]bool{}, diedInUse: map[string]string{},
-		forgotten: map[string]bool{}, answered: map[string]bool{}, journal: map[string][]flametest.Request{},
+		run: run, index: index, counts: map[fact]int{}, actions: map[string]int{}, shown: map[*dialer][]shown{},
+		held: map[string]Ephemeral{}, inUse: map[string]bool{}, journal: map[string][]flametest.Request{},
 	}
 }
 
-func (r *record) add(s said) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.said = append(r.said, s)
-}
+func (r *record) count(what, about string) { r.counts[fact{what, about}]++ }
 
-func (r *record) count(what, about string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts[what+" "+about]++
-}
-
-func (r *record) act(what string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.actions[what]++
-}
+func (r *record) has(what, about string) bool { return r.counts[fact{what, about}] > 0 }
 
 // shown is an object that a process was shown, or has opened.
 type shown struct {
@@ -140,44 +121,13 @@ type shown struct {
 }
 
 func (r *record) show(p *process, name string, v values) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.shown[p.dialer] = append(r.shown[p.dialer], shown{name, v})
 }
 
 func (r *record) hold(token string, e Ephemeral) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	e.NoRevoke = e.NoRevoke || r.held[token].NoRevoke // one of those that share it leaves it alive
 	r.held[token] = e
 	r.inUse[token] = true
-}
-
-// release says that nobody uses a token of an ephemeral session any more; "" means all.
-func (r *record) release(token string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed[token] = true
-	if delete(r.inUse, token); token == "" {
-		clear(r.inUse)
-	}
-}
-
-// ended takes note of tokens that died in an ephemeral session's hands.
-func (r *record) ended(request flametest.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, token := range request.Ended {
-		if r.inUse[token] {
-			r.diedInUse[token] = request.Method
-		}
-	}
-}
-
-func (r *record) forget(o *object) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.forgotten[o.token()] = true
 }
 
 // told reports whether the user has read what became of a token. That two sessions share
@@ -211,8 +161,6 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 }
 
 func (l *life) violated(rule, format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	run := -1
 	if l.record != nil {
 		run = l.record.index
@@ -222,8 +170,6 @@ func (l *life) violated(rule, format string, args ...any) {
 
 // secretIn names the secret that a text holds, or returns "".
 func (l *life) secretIn(text string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for secret := range l.secrets {
 		if strings.Contains(text, secret) {
 			return secret
@@ -236,19 +182,17 @@ func (l *life) secretIn(text string) string {
 // under way at the same time overtake each other. At its request, Terraform is interrupted
 // or killed: while the answer is awaited or, with an odd order, once it has arrived.
 func (l *life) admit(api string, request flametest.Request) {
-	user, password := credentialsOf(request)
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	user, password := credentialsOf(request)
 	key := fmt.Sprint(api, request.Op, user, password, l.secrets[request.Token])
 	l.sent[key]++
 	var overtaken time.Duration
 	if l.counting && l.record.run.Order > 0 {
 		overtaken = time.Duration(chaos(l.record.run.Order, key, l.sent[key])%16) * time.Millisecond
 	}
-	l.mu.Unlock()
-	time.Sleep(overtaken)
-	l.turns.wait(key)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.sleep(overtaken)
+	l.await(func() { l.turns.wait(key) })
 	if !l.counting {
 		return
 	}
@@ -261,15 +205,14 @@ func (l *life) admit(api string, request flametest.Request) {
 // signalled kills or interrupts Terraform.
 func (l *life) signalled() {
 	l.mu.Lock()
-	stop := l.interrupt
+	defer l.mu.Unlock()
 	if l.record.run.Kill > 0 {
 		l.killed.Store(true)
-		stop = l.die
+		l.walk.die()
 	} else {
 		l.interrupted = true
+		l.walk.interrupt()
 	}
-	l.mu.Unlock()
-	stop()
 }
 
 // observe is called by the fakes for each request before it is answered.
@@ -283,9 +226,13 @@ func (l *life) observe(request flametest.Request) {
 	if !l.counting {
 		return
 	}
-	l.record.ended(request)
+	for _, token := range request.Ended {
+		if l.record.inUse[token] {
+			l.record.count("died in use", token)
+		}
+	}
 	if request.Opened != "" && !l.killed.Load() {
-		l.record.answered[request.Opened] = true
+		l.record.count("answered", request.Opened)
 	}
 }
 
@@ -293,7 +240,7 @@ func (l *life) observe(request flametest.Request) {
 // run. A goroutine that is left behind, and a deadlock, are violations too.
 func live(t *testing.T, script Script) (violations []violation, records []*record) {
 	l := &life{
-		script: script, folder: t.TempDir(), state: &state{current: map[string]*object{}, deposed: map[string]*object{}},
+		script: script, folder: t.TempDir(), state: state{},
 		elsewhere: map[string]string{}, sent: map[string]int{}, secrets: map[string]string{wrongPassword: "a password"},
 	}
 	for _, password := range passwords {
@@ -311,6 +258,8 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 			if err := l.newAPIs(); err != nil {
 				panic(err)
 			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			for i, run := range script.Runs {
 				records = append(records, l.step(i, run))
 				if len(l.violations) > 0 {
@@ -318,7 +267,7 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 				}
 			}
 			for _, a := range l.apis {
-				a.fake.Close()
+				l.await(a.fake.Close)
 			}
 		})
 	}()
@@ -328,15 +277,13 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 
 // step lives one run, and checks what must be true after it.
 func (l *life) step(index int, run Run) *record {
-	time.Sleep(time.Duration(run.Wait) * time.Hour)
+	l.sleep(time.Duration(run.Wait) * time.Hour)
 	if run.Config != nil {
 		l.config = *run.Config
 	}
 	before := l.prepare(run)
 	l.record = newRecord(run, index)
-	l.mu.Lock()
 	l.requests, l.interrupted, l.counting = 0, false, true
-	l.mu.Unlock()
 	l.killed.Store(false)
 	started := time.Now()
 	l.record.ok = l.command(run)
@@ -347,11 +294,9 @@ func (l *life) step(index int, run Run) *record {
 	if l.signal != nil {
 		l.signal.Stop()
 	}
-	time.Sleep(time.Second) // requests that nobody waits for any more arrive, too
-	synctest.Wait()
-	l.mu.Lock()
+	l.sleep(time.Second) // requests that nobody waits for any more arrive, too
+	l.await(synctest.Wait)
 	l.counting = false
-	l.mu.Unlock()
 	for _, a := range l.apis {
 		l.record.journal[a.name] = a.fake.Journal()
 	}
@@ -361,38 +306,37 @@ func (l *life) step(index int, run Run) *record {
 }
 
 // prepare does what happens before a run, and returns the state that it begins with.
-func (l *life) prepare(run Run) *state {
+func (l *life) prepare(run Run) state {
 	l.inject(Run{})
 	for _, i := range run.Import {
 		a := l.api(l.config.Providers[l.config.session(i.Name).Provider].api())
 		if a == nil {
 			continue
 		}
-		l.elsewhere[i.Name] = l.openElsewhere(a, i.User)
-		a.issued[l.elsewhere[i.Name]] = &token{
-			text: l.elsewhere[i.Name], api: a.name, user: i.User, elsewhere: true, madeIn: -1, endedIn: -1,
-		}
+		var opened string
+		l.await(func() { opened = l.openElsewhere(a, i.User) })
+		l.elsewhere[i.Name] = opened
+		a.issued[opened] = &token{text: opened, api: a.name, user: i.User, elsewhere: true, madeIn: -1, endedIn: -1}
 		for _, ended := range a.fake.Journal()[len(a.fake.Journal())-1].Ended {
 			a.issued[ended].endedIn = len(l.script.Runs) // by nobody's run
 		}
 	}
 	l.end(run.Ends)
 	for _, name := range run.Taint {
-		if o := l.state.current[name]; o != nil {
+		if o := l.state[name]; o != nil {
 			tainted := *o
 			tainted.tainted = true
-			l.state = l.state.clone()
-			l.state.set(name, &tainted)
+			l.state[name] = &tainted
 		}
 	}
 	l.inject(run)
-	return l.state.clone()
+	return maps.Clone(l.state)
 }
 
 // end revokes tokens of sessions without Terraform.
 func (l *life) end(names []string) {
 	for _, a := range l.apis {
-		for _, o := range l.state.objects() {
+		for _, o := range l.state {
 			t := a.issued[o.token()]
 			if t != nil && (slices.Contains(names, o.name) || slices.Contains(names, "*")) && a.fake.Revoke(t.text) {
 				t.endedIn = len(l.script.Runs)
@@ -406,7 +350,8 @@ func (l *life) command(run Run) bool {
 	config := l.config
 	switch run.Op {
 	case Invoke:
-		for _, o := range l.state.objects() {
+		for _, key := range slices.Sorted(maps.Keys(l.state)) {
+			o := l.state[key]
 			// Whoever names another endpoint sends the token there.
 			if slices.Contains(run.Target, o.name) && o.values.text("endpoint") == url(config.Providers[o.provider].api()) {
 				return l.invoke(run, config, o)
@@ -417,12 +362,12 @@ func (l *life) command(run Run) bool {
 		pl, ok := l.planDestroyAll(run, config)
 		return ok && l.apply(run, pl, config)
 	}
-	pl, ok := l.plan(run, config, l.state, false)
+	pl, ok := l.plan(planning, run, config, l.state)
 	if !ok || run.Op == PlanOnly {
 		return ok
 	}
 	if run.Op == PlanApply {
-		time.Sleep(time.Duration(run.PlanAge) * time.Hour)
+		l.sleep(time.Duration(run.PlanAge) * time.Hour)
 		l.end(run.PlanEnds)
 		if run.Providers != nil {
 			config.Providers = run.Providers
@@ -457,24 +402,25 @@ func (l *life) learn() (lost int) {
 		for _, r := range l.record.journal[a.name] {
 			n[r.Op]++
 			fault := l.record.faultOf(a.name, r.Op, n[r.Op])
-			lies := fault == "401" || fault == "401 Basic" && accepted[a.processOf(r)] || r.Op == flametest.OpRevoke && (fault == "200 nothing" || fault == "cut")
-			if r.Op != flametest.OpOpen && lies {
-				l.record.saidDead[r.Token] = true
+			process, about, succeeded := a.processOf(r), cmp.Or(r.Token, r.Opened), r.Status/100 == 2
+			opens, checks, revokes := r.Op == flametest.OpOpen, r.Op == flametest.OpCheck, r.Op == flametest.OpRevoke
+			if !opens && (fault == "401" || fault == "401 Basic" && accepted[process] || revokes && (fault == "200 nothing" || fault == "cut")) {
+				l.record.count("said dead", r.Token) // by Flame itself, as far as anybody can tell
 			}
-			if r.Status/100 == 2 {
-				accepted[a.processOf(r)] = true
+			if succeeded {
+				accepted[process] = true
 			}
-			if t := a.issued[r.Token]; r.Op == flametest.OpCheck && fault != "" && (r.Status/100 == 2 || r.Status == 403) && t != nil && t.endedIn >= 0 {
-				l.record.saidAlive = append(l.record.saidAlive, tokenIn{a.processOf(r), r.Token})
+			if t := a.issued[r.Token]; checks && fault != "" && (succeeded || r.Status == 403) && t != nil && t.endedIn >= 0 {
+				l.record.saidAlive = append(l.record.saidAlive, tokenIn{process, r.Token})
 			}
-			if r.Status/100 == 2 && fault == "" {
-				seen[tokenIn{a.processOf(r), cmp.Or(r.Token, r.Opened)}] = true
+			if succeeded && fault == "" {
+				seen[tokenIn{process, about}] = true
 			}
-			isLost := r.Op == flametest.OpOpen && mayBeLost(fault, r.Status)
+			isLost := opens && mayBeLost(fault, r.Status)
 			if isLost {
 				lost++
 			}
-			if r.Op == flametest.OpOpen && r.Status == 0 && fault == "" && l.script.World.Slow == 0 && !l.killed.Load() {
+			if opens && r.Status == 0 && fault == "" && l.script.World.Slow == 0 && !l.killed.Load() {
 				l.violated("login aborted", "a POST at %q was on the wire, and nobody waited for its answer", a.name)
 			}
 			if r.Opened != "" && a.issued[r.Opened] == nil {
@@ -483,7 +429,7 @@ func (l *life) learn() (lost int) {
 			}
 			for _, ended := range r.Ended {
 				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
-					t.endedIn, t.endedBy, t.ender = l.record.index, r.Method, ender{a.processOf(r), cmp.Or(r.Token, r.Opened), seen[tokenIn{a.processOf(r), ended}]}
+					t.endedIn, t.endedBy, t.ender, t.knewAlive = l.record.index, r.Method, tokenIn{process, about}, seen[tokenIn{process, ended}]
 				}
 			}
 		}

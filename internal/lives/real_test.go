@@ -85,11 +85,8 @@ func requestsOf(api string, journal []flametest.Request) (all []string) {
 
 // describe returns the objects of a state, and whether their tokens are alive.
 func (l *life) describe() (all []string) {
-	for _, o := range l.state.current {
-		all = append(all, l.describeObject(o.name, o.values.text("user"), o.values.text("endpoint"), o.token(), o.tainted, false))
-	}
-	for _, o := range l.state.deposed {
-		all = append(all, l.describeObject(o.name, o.values.text("user"), o.values.text("endpoint"), o.token(), o.tainted, true))
+	for _, o := range l.state {
+		all = append(all, l.describeObject(o.name, o.values.text("user"), o.values.text("endpoint"), o.token(), o.tainted, o.deposed != ""))
 	}
 	slices.Sort(all)
 	return all
