@@ -439,31 +439,31 @@ func (w *walk) apply(p *process, ch *change, config values) (*object, bool) {
 // checkResult checks that what was known in the plan has come true
 // (objchange.AssertObjectCompatible).
 func (w *walk) checkResult(ch *change, result values) {
-	if (result == nil) != (ch.after == nil) || !result.known() {
-		w.l.violated("inconsistent result", "%s: %s", ch.name, ch.action)
-		return
-	}
-	for name, value := range ch.after {
-		if value.IsFullyKnown() && !value.Equal(result[name]) {
-			w.l.violated("inconsistent result", "%s: %s", ch.name, name)
-		}
+	name, same := ch.after.comesTrue(result)
+	if !same || (result == nil) != (ch.after == nil) || !result.known() {
+		w.l.violated("inconsistent result", "%s: %s %s", ch.name, ch.action, name)
 	}
 }
 
 // checkPlanned checks that the plan made during apply is the one that is being applied
 // (checkPlannedChange in node_resource_apply_instance.go).
 func (w *walk) checkPlanned(was, now *change) bool {
-	fine := was.action == now.action || was.action == update && now.action == noOp
-	var detail string
-	for name, value := range was.after {
-		if value.IsFullyKnown() && !value.Equal(now.after[name]) {
-			fine, detail = false, name
-		}
-	}
+	name, fine := was.after.comesTrue(now.after)
+	fine = fine && (was.action == now.action || was.action == update && now.action == noOp)
 	if !fine && !w.record.excusesInconsistentPlan(was) {
-		w.l.violated("inconsistent final plan", "%s: %s became %s %s", was.name, was.action, now.action, detail)
+		w.l.violated("inconsistent final plan", "%s: %s became %s %s", was.name, was.action, now.action, name)
 	}
 	return fine
+}
+
+// comesTrue reports whether all that is known in a plan is so later, or else what is not.
+func (v values) comesTrue(later values) (attribute string, ok bool) {
+	for name, value := range v {
+		if value.IsFullyKnown() && !value.Equal(later[name]) {
+			return name, false
+		}
+	}
+	return "", true
 }
 
 // checkStored checks that nothing secret is in a plan or a state, but in a sensitive value.

@@ -4,6 +4,7 @@ package lives
 
 import (
 	"math/bits"
+	"reflect"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -96,7 +97,7 @@ func (g generator) run(config Config, first bool) (Run, Config) {
 	if !g.real && g.chance(3, "waits") {
 		run.Wait = pick(g, "hours", 1, 25, 750)
 	}
-	names := names(config.Sessions)
+	names := config.sessionNames()
 	if len(names) > 0 {
 		g.options(&run, old, config, names)
 	}
@@ -114,8 +115,7 @@ func (g generator) run(config Config, first bool) (Run, Config) {
 	} else {
 		g.accidents(&run, config, names)
 	}
-	if !slices.EqualFunc(old.Sessions, config.Sessions, func(a, b Session) bool { return a == b }) ||
-		!slices.Equal(old.Providers, config.Providers) || !slices.Equal(old.Ephemerals, config.Ephemerals) || first {
+	if !reflect.DeepEqual(old, config) {
 		run.Config = &config
 	}
 	return run, config
@@ -293,7 +293,7 @@ func (g generator) session(c *Config, name string) Session {
 		Rotate: pick(g, "rotate", 0, 0, 24, 720), Changed: pick(g, "changed", "", "", "1"),
 	}
 	s.User, s.Password = g.login()
-	if before := append(names(c.Sessions), names2(c.Ephemerals)...); len(before) > 0 && g.chance(3, "depends") {
+	if before := c.names(); len(before) > 0 && g.chance(3, "depends") {
 		s.After = pick(g, "on", before...)
 	}
 	return s
@@ -306,7 +306,7 @@ func (g generator) ephemeral(c *Config, name string) Ephemeral {
 	}
 	e.User, e.Password = g.login()
 	if g.chance(3, "depends") {
-		e.After = pick(g, "on", names(c.Sessions)...)
+		e.After = pick(g, "on", c.sessionNames()...)
 	} else if g.chance(3, "needed") {
 		if s := &c.Sessions[g.number(0, len(c.Sessions)-1, "by")]; s.After == "" {
 			s.After = name
@@ -348,16 +348,7 @@ func (g generator) edit(c Config, run *Run) Config {
 		case "rename":
 			from, to := s.Name, g.free(c, *run)
 			s.Name = to
-			for j := range c.Sessions {
-				if c.Sessions[j].After == from {
-					c.Sessions[j].After = to
-				}
-			}
-			for j := range c.Ephemerals {
-				if c.Ephemerals[j].After == from {
-					c.Ephemerals[j].After = to
-				}
-			}
+			c.reattach(from, to)
 			run.Moved = append(run.Moved, [2]string{from, to})
 		case "provider":
 			j := g.number(0, len(c.Providers)-1, "provider")
@@ -388,28 +379,36 @@ func (g generator) free(c Config, run Run) string {
 // without removes a session, and what depends on it no longer does.
 func (c Config) without(name string) Config {
 	c.Sessions = slices.DeleteFunc(c.Sessions, func(s Session) bool { return s.Name == name })
-	for i := range c.Sessions {
-		if c.Sessions[i].After == name {
-			c.Sessions[i].After = ""
-		}
-	}
-	for i := range c.Ephemerals {
-		if c.Ephemerals[i].After == name {
-			c.Ephemerals[i].After = ""
-		}
-	}
+	c.reattach(name, "")
 	return c
 }
 
-func names(sessions []Session) (all []string) {
-	for _, s := range sessions {
+// reattach has whatever depends on one name depend on another.
+func (c Config) reattach(from, to string) {
+	for i := range c.Sessions {
+		if c.Sessions[i].After == from {
+			c.Sessions[i].After = to
+		}
+	}
+	for i := range c.Ephemerals {
+		if c.Ephemerals[i].After == from {
+			c.Ephemerals[i].After = to
+		}
+	}
+}
+
+// sessionNames returns the names of the sessions.
+func (c Config) sessionNames() (all []string) {
+	for _, s := range c.Sessions {
 		all = append(all, s.Name)
 	}
 	return all
 }
 
-func names2(ephemerals []Ephemeral) (all []string) {
-	for _, e := range ephemerals {
+// names returns those of the sessions and of the ephemeral sessions.
+func (c Config) names() []string {
+	all := c.sessionNames()
+	for _, e := range c.Ephemerals {
 		all = append(all, e.Name)
 	}
 	return all

@@ -172,17 +172,15 @@ func (w *walk) walkGraph(nodes []node) bool {
 // dependsOn reports whether a session or ephemeral session is another one, or depends on
 // it, be it through others.
 func (c *Config) dependsOn(name, other string) bool {
+	after := map[string]string{}
+	for _, s := range c.Sessions {
+		after[s.Name] = s.After
+	}
+	for _, e := range c.Ephemerals {
+		after[e.Name] = e.After
+	}
 	for name != "" && name != other {
-		after := ""
-		if s := c.session(name); s != nil {
-			after = s.After
-		}
-		for _, e := range c.Ephemerals {
-			if e.Name == name {
-				after = e.After
-			}
-		}
-		name = after
+		name = after[name]
 	}
 	return name == other
 }
@@ -206,7 +204,7 @@ func (w *walk) ephemeralNodes() (nodes []node) {
 		}
 		var opened *object
 		var last []string // the ephemeral session itself, and whatever depends on it
-		for _, name := range append(names(w.config.Sessions), names2(w.config.Ephemerals)...) {
+		for _, name := range w.config.names() {
 			if w.config.dependsOn(name, e.Name) {
 				last = append(last, name)
 			}
@@ -404,9 +402,7 @@ func (w *walk) planSession(s *Session) bool {
 		return false
 	}
 	if current != nil {
-		depends := *current
-		depends.after = s.After
-		current = &depends
+		current.after = s.After
 	}
 	w.state.set(s.Name, current)
 	if w.run.Op == RefreshOnly {
@@ -438,12 +434,13 @@ func (w *walk) readState(p *process, o *object) (*object, bool) {
 // checkTakeover checks that a session that is imported or moved here is not replaced, if
 // the configuration is that of its user.
 func (w *walk) checkTakeover(p *process, s *Session, ch *change) {
+	replaced := ch.action == destroyAndCreate || ch.action == createAndDestroy
+	if w.l.state[s.Name] != nil || !replaced || slices.Contains(w.run.Replace, s.Name) {
+		return
+	}
 	for _, i := range w.run.Import {
-		if w.l.state[s.Name] != nil {
-			return // so nothing is imported
-		}
-		fits := i.Name == s.Name && w.login(p, s.User) == p.config.api()+" "+i.User && !slices.Contains(w.run.Replace, s.Name)
-		if fits && ch.before != nil && ch.before.token() == w.l.elsewhere[i.Name] && (ch.action == destroyAndCreate || ch.action == createAndDestroy) {
+		fits := i.Name == s.Name && w.login(p, s.User) == p.config.api()+" "+i.User
+		if fits && ch.before.token() == w.l.elsewhere[i.Name] {
 			w.l.violated("takeover replaced", "%s", s.Name)
 		}
 	}

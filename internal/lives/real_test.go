@@ -282,7 +282,7 @@ func (r *replay) hcl(run Run) string {
 		b.WriteString("}\n")
 	}
 	after := func(name string) string {
-		if slices.Contains(names2(r.config.Ephemerals), name) {
+		if r.config.session(name) == nil {
 			return "ephemeral.flame_session." + name
 		}
 		return "flame_session." + name
