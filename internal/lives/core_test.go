@@ -208,9 +208,19 @@ type object struct {
 
 func (o *object) token() string { return o.values.text("auth_token") }
 
+// shown is an object that a process was shown, or has opened.
+type shown struct {
+	name string
+	values
+}
+
+func (w *walk) show(name string, v values) {
+	w.record.shown[w.p.dialer] = append(w.record.shown[w.p.dialer], shown{name, v})
+}
+
 // upgrade reads the object from a state file.
-func (w *walk) upgrade(p *process, o *object) (*object, bool) {
-	response, ok := call(w, o.name, p.server.UpgradeResourceState, &tfprotov6.UpgradeResourceStateRequest{
+func (w *walk) upgrade(o *object) (*object, bool) {
+	response, ok := call(w, o.name, w.p.server.UpgradeResourceState, &tfprotov6.UpgradeResourceStateRequest{
 		TypeName: sessionType, RawState: &tfprotov6.RawState{JSON: must(json.Marshal(o.values.plain()))},
 	})
 	if !ok {
@@ -225,12 +235,12 @@ func (w *walk) upgrade(p *process, o *object) (*object, bool) {
 }
 
 // refresh returns nil if the object is gone.
-func (w *walk) refresh(p *process, o *object) (*object, bool) {
-	w.record.show(p, o.name, o.values)
-	if !p.config.NoVerify {
+func (w *walk) refresh(o *object) (*object, bool) {
+	w.show(o.name, o.values)
+	if !w.p.config.NoVerify {
 		w.record.count("read", o.token())
 	}
-	response, ok := call(w, o.name, p.server.ReadResource, &tfprotov6.ReadResourceRequest{
+	response, ok := call(w, o.name, w.p.server.ReadResource, &tfprotov6.ReadResourceRequest{
 		TypeName: sessionType, CurrentState: schemas().session.pack(o.values), Private: o.private,
 	})
 	if !ok {
@@ -298,13 +308,13 @@ func proposed(prior, config values) values {
 
 // planChange calls PlanResourceChange, and checks that the plan is valid
 // (objchange.AssertPlanValid). A nil config plans a destruction.
-func (w *walk) planChange(p *process, name string, prior object, config values, warns bool) (*change, bool) {
+func (w *walk) planChange(name string, prior object, config values, warns bool) (*change, bool) {
 	s := schemas().session
 	var next values
 	if config != nil {
 		next = proposed(prior.values, config)
 	}
-	response, ok := rpc(w, p.server.PlanResourceChange, &tfprotov6.PlanResourceChangeRequest{
+	response, ok := rpc(w, w.p.server.PlanResourceChange, &tfprotov6.PlanResourceChangeRequest{
 		TypeName: sessionType, PriorState: s.pack(prior.values), Config: s.pack(config), ProposedNewState: s.pack(next), PriorPrivate: prior.private,
 	})
 	if !ok || (warns || hasError(response.Diagnostics)) && w.say(name, response.Diagnostics) {
@@ -331,21 +341,21 @@ func (w *walk) planChange(p *process, name string, prior object, config values, 
 
 // plan decides what happens to a session. was is the plan that is being applied, nil
 // while planning.
-func (w *walk) plan(p *process, s *Session, current *object, was *change) (*change, bool) {
+func (w *walk) plan(s *Session, current *object, was *change) (*change, bool) {
 	config := s.values()
 	var prior object // what the provider is shown: nothing if the object is tainted
 	if current != nil && !current.tainted {
 		prior = *current
-		w.record.show(p, s.Name, prior.values)
+		w.show(s.Name, prior.values)
 	}
-	_, ok := call(w, s.Name, p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
+	_, ok := call(w, s.Name, w.p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
 		TypeName: sessionType, Config: schemas().session.pack(config),
 		ClientCapabilities: &tfprotov6.ValidateResourceConfigClientCapabilities{WriteOnlyAttributesAllowed: true},
 	})
 	if !ok {
 		return nil, false
 	}
-	ch, ok := w.planChange(p, s.Name, prior, config, true)
+	ch, ok := w.planChange(s.Name, prior, config, true)
 	if !ok {
 		return nil, false
 	}
@@ -360,7 +370,7 @@ func (w *walk) plan(p *process, s *Session, current *object, was *change) (*chan
 		ch.action = create
 	case was == nil && slices.Contains(w.run.Replace, s.Name), ch.mustReplace(prior.values):
 		// Core plans again, as if there were nothing before. It drops the warnings.
-		if ch, ok = w.planChange(p, s.Name, object{private: ch.private}, config, false); !ok {
+		if ch, ok = w.planChange(s.Name, object{private: ch.private}, config, false); !ok {
 			return nil, false
 		}
 		ch.action = replace
@@ -385,9 +395,9 @@ func (ch *change) mustReplace(prior values) bool {
 }
 
 // planDestroy plans the end of an object.
-func (w *walk) planDestroy(p *process, o *object) (*change, bool) {
-	w.record.show(p, o.name, o.values)
-	ch, ok := w.planChange(p, o.name, *o, nil, true)
+func (w *walk) planDestroy(o *object) (*change, bool) {
+	w.show(o.name, o.values)
+	ch, ok := w.planChange(o.name, *o, nil, true)
 	if !ok {
 		return nil, false
 	}
@@ -397,22 +407,22 @@ func (w *walk) planDestroy(p *process, o *object) (*change, bool) {
 
 // apply makes a change: one of create, update and destroy. It returns the object that
 // is then there, nil if none is, and whether there was no error.
-func (w *walk) apply(p *process, ch *change, config values) (*object, bool) {
+func (w *walk) apply(ch *change, config values) (*object, bool) {
 	s := schemas().session
 	o := object{name: ch.name}
 	if ch.before != nil {
 		o = *ch.before
-		w.record.show(p, o.name, o.values)
+		w.show(o.name, o.values)
 	}
 	if ch.after == nil {
 		w.record.count("delete", o.token())
-		if p.config.NoRevoke || o.values["revoke_on_destroy"].Equal(no) {
+		if w.p.config.NoRevoke || o.values["revoke_on_destroy"].Equal(no) {
 			w.record.count("let go", o.token())
 		}
 	} else if ch.before == nil {
-		w.record.count("open", w.login(p, config.text("user")))
+		w.record.count("open", w.login(config.text("user")))
 	}
-	response, ok := rpc(w, p.server.ApplyResourceChange, &tfprotov6.ApplyResourceChangeRequest{
+	response, ok := rpc(w, w.p.server.ApplyResourceChange, &tfprotov6.ApplyResourceChangeRequest{
 		TypeName: sessionType, PriorState: s.pack(o.values), Config: s.pack(config), PlannedState: s.pack(ch.after), PlannedPrivate: ch.private,
 	})
 	if !ok {
@@ -430,9 +440,9 @@ func (w *walk) apply(p *process, ch *change, config values) (*object, bool) {
 	case result == nil:
 		return nil, true
 	}
-	o.provider, o.values, o.private = p.dialer.provider, result, response.Private
+	o.provider, o.values, o.private = w.p.dialer.provider, result, response.Private
 	o.tainted = failed && (ch.before == nil || o.tainted)
-	w.record.show(p, o.name, o.values)
+	w.show(o.name, o.values)
 	return &o, !failed
 }
 
@@ -483,8 +493,8 @@ func hasError(diags []*tfprotov6.Diagnostic) bool {
 }
 
 // login returns the account that a session is opened for.
-func (w *walk) login(p *process, user string) string {
-	return p.config.api() + " " + cmp.Or(user, p.config.User, users[0])
+func (w *walk) login(user string) string {
+	return w.p.config.api() + " " + cmp.Or(user, w.p.config.User, users[0])
 }
 
 // said is a diagnostic that the user reads.

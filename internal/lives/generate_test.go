@@ -266,18 +266,13 @@ func (g generator) provider() Provider {
 	if !g.real && g.chance(20, "down") {
 		p.API = "down"
 	}
-	if g.chance(3, "own user") {
-		p.User, p.Password = pick(g, "user", users...), "right"
-	}
-	if g.chance(15, "wrong password") {
-		p.Password = "wrong"
-	}
+	p.User, p.Password = g.login(3)
 	return p
 }
 
-// login draws a user and how its password is given.
-func (g generator) login() (user, password string) {
-	if g.chance(2, "own user") {
+// login draws a user, one in some own ones, and how its password is given.
+func (g generator) login(oneIn int) (user, password string) {
+	if g.chance(oneIn, "own user") {
 		user, password = pick(g, "user", users...), "right"
 	}
 	if g.chance(15, "wrong password") {
@@ -292,7 +287,7 @@ func (g generator) session(c *Config, name string) Session {
 		CBD: g.chance(3, "create_before_destroy"), NoRevoke: g.chance(6, "no revoke"), ShortTimes: g.chance(10, "timeouts"),
 		Rotate: pick(g, "rotate", 0, 0, 24, 720), Changed: pick(g, "changed", "", "", "1"),
 	}
-	s.User, s.Password = g.login()
+	s.User, s.Password = g.login(2)
 	if before := c.names(); len(before) > 0 && g.chance(3, "depends") {
 		s.After = pick(g, "on", before...)
 	}
@@ -304,7 +299,7 @@ func (g generator) ephemeral(c *Config, name string) Ephemeral {
 		Name: name, Provider: g.number(0, len(c.Providers)-1, "provider"),
 		NoRevoke: g.chance(8, "no revoke"), Applying: g.chance(5, "applying"),
 	}
-	e.User, e.Password = g.login()
+	e.User, e.Password = g.login(2)
 	if g.chance(3, "depends") {
 		e.After = pick(g, "on", c.sessionNames()...)
 	} else if g.chance(3, "needed") {
@@ -333,7 +328,7 @@ func (g generator) edit(c Config, run *Run) Config {
 		case "no revoke":
 			s.NoRevoke = !s.NoRevoke
 		case "user":
-			s.User, s.Password = g.login()
+			s.User, s.Password = g.login(2)
 		case "cbd":
 			s.CBD = !s.CBD
 		case "add":

@@ -52,7 +52,8 @@ const (
 // walk is one walk of the graph as one of its nodes sees it.
 type walk struct {
 	*graph
-	slot int // when the node calls the provider; see turn. 0: not a node
+	p    *process // that the node calls
+	slot int      // when it calls; see turn. 0: it is not a node
 }
 
 // graph has provider processes of its own.
@@ -72,9 +73,10 @@ type graph struct {
 
 // node is a step of a walk.
 type node struct {
-	name  string
-	after []string // names of other nodes; those that do not exist do not count
-	do    func(*walk) bool
+	name     string
+	provider int      // whose process it calls
+	after    []string // names of other nodes; those that do not exist do not count
+	do       func(*walk) bool
 }
 
 func (l *life) newWalk(kind walkKind, run Run, config Config, st state) *walk {
@@ -106,13 +108,13 @@ func (w *walk) process(index int) *process {
 	return p
 }
 
-// processOf returns the process that an object is ended by: that of the resource's
+// providerOf returns the provider that an object is ended by: that of the resource's
 // block, or else the one in the state.
-func (w *walk) processOf(o *object) *process {
+func (w *walk) providerOf(o *object) int {
 	if s := w.config.session(o.name); s != nil {
-		return w.process(s.Provider)
+		return s.Provider
 	}
-	return w.process(o.provider)
+	return o.provider
 }
 
 // end ends the processes, as core does at the end of each walk.
@@ -155,9 +157,12 @@ func (w *walk) walkGraph(nodes []node) bool {
 					fine = fine && !failed[before]
 				}
 			}
-			own := &walk{w.graph, 1 + (i+w.run.Order)%len(nodes)}
+			own := &walk{graph: w.graph, slot: 1 + (i+w.run.Order)%len(nodes)}
 			w.l.await(own.turn)
-			if !fine || w.stopped() || !n.do(own) {
+			if fine && !w.stopped() {
+				own.p = w.process(n.provider)
+			}
+			if own.p == nil || !n.do(own) {
 				failed[n.name] = true
 			}
 			close(done[n.name])
@@ -210,14 +215,14 @@ func (w *walk) ephemeralNodes() (nodes []node) {
 			}
 		}
 		nodes = append(nodes,
-			node{e.Name, []string{e.After}, func(w *walk) bool {
+			node{e.Name, e.Provider, []string{e.After}, func(w *walk) bool {
 				if w.isPending(e.After) {
 					return true
 				}
 				opened = w.open(e)
 				return opened != nil
 			}},
-			node{"close " + e.Name, last, func(w *walk) bool { return opened == nil || w.close(e, opened) }},
+			node{"close " + e.Name, e.Provider, last, func(w *walk) bool { return opened == nil || w.close(opened) }},
 		)
 	}
 	return nodes
@@ -225,27 +230,23 @@ func (w *walk) ephemeralNodes() (nodes []node) {
 
 // open returns nil if it fails.
 func (w *walk) open(e Ephemeral) *object {
-	p := w.process(e.Provider)
-	if p == nil {
-		return nil
-	}
 	s := schemas().ephemeral
 	config := s.pack(e.values(w.kind == planning))
-	_, ok := call(w, e.Name, p.server.ValidateEphemeralResourceConfig, &tfprotov6.ValidateEphemeralResourceConfigRequest{TypeName: sessionType, Config: config})
+	_, ok := call(w, e.Name, w.p.server.ValidateEphemeralResourceConfig, &tfprotov6.ValidateEphemeralResourceConfigRequest{TypeName: sessionType, Config: config})
 	if !ok {
 		return nil
 	}
-	if w.kind != planning || !e.Applying && !p.config.Unknown {
-		w.record.count("open", w.login(p, e.User))
+	if w.kind != planning || !e.Applying && !w.p.config.Unknown {
+		w.record.count("open", w.login(e.User))
 	}
-	response, ok := call(w, e.Name, p.server.OpenEphemeralResource, &tfprotov6.OpenEphemeralResourceRequest{TypeName: sessionType, Config: config})
+	response, ok := call(w, e.Name, w.p.server.OpenEphemeralResource, &tfprotov6.OpenEphemeralResourceRequest{TypeName: sessionType, Config: config})
 	if !ok {
 		return nil
 	}
 	o := &object{name: e.Name, values: s.unpack(response.Result), private: response.Private}
 	w.checkStored(e.Name, s, o.values, nil)
 	if o.token() != "" {
-		w.record.show(p, e.Name, o.values)
+		w.show(e.Name, o.values)
 		w.record.hold(o.token(), e)
 		w.record.actions["ephemeral"]++
 	}
@@ -268,11 +269,10 @@ func (w *walk) needed(name string) bool {
 	})
 }
 
-func (w *walk) close(e Ephemeral, opened *object) bool {
-	p := w.process(e.Provider)
+func (w *walk) close(opened *object) bool {
 	w.record.count("closed", opened.token())
 	delete(w.record.inUse, opened.token())
-	_, ok := call(w, e.Name, p.server.CloseEphemeralResource, &tfprotov6.CloseEphemeralResourceRequest{TypeName: sessionType, Private: opened.private})
+	_, ok := call(w, opened.name, w.p.server.CloseEphemeralResource, &tfprotov6.CloseEphemeralResourceRequest{TypeName: sessionType, Private: opened.private})
 	return ok
 }
 
@@ -294,14 +294,14 @@ func (l *life) plan(kind walkKind, run Run, config Config, st state) (*plan, boo
 		nodes = w.ephemeralNodes()
 		for _, s := range config.Sessions {
 			if w.included(s.Name) {
-				nodes = append(nodes, node{s.Name, []string{s.After}, func(w *walk) bool { return w.planSession(&s) }})
+				nodes = append(nodes, node{s.Name, s.Provider, []string{s.After}, func(w *walk) bool { return w.planSession(&s) }})
 			}
 		}
 	}
 	for key, o := range w.state {
 		ends := kind == planningDestroy || o.deposed != "" || config.session(o.name) == nil
 		if ends && w.included(o.name) {
-			nodes = append(nodes, node{key, nil, func(w *walk) bool { return w.planEnd(o) }})
+			nodes = append(nodes, node{key, w.providerOf(o), nil, func(w *walk) bool { return w.planEnd(o) }})
 		}
 	}
 	ok := w.walkGraph(nodes)
@@ -355,7 +355,7 @@ func (w *walk) moveState(i Import) bool {
 }
 
 // importState imports an object and refreshes it.
-func (w *walk) importState(p *process, i Import) (*object, bool) {
+func (w *walk) importState(i Import) (*object, bool) {
 	token := w.l.elsewhere[i.Name]
 	name := "FLAME_LIVES_" + filepath.Base(filepath.Dir(w.l.folder))
 	id := "env:" + name
@@ -367,17 +367,17 @@ func (w *walk) importState(p *process, i Import) (*object, bool) {
 			panic(err)
 		}
 	}
-	if !p.config.NoVerify {
+	if !w.p.config.NoVerify {
 		w.record.count("read", token)
 	}
-	response, ok := call(w, i.Name, p.server.ImportResourceState, &tfprotov6.ImportResourceStateRequest{TypeName: sessionType, ID: id})
+	response, ok := call(w, i.Name, w.p.server.ImportResourceState, &tfprotov6.ImportResourceStateRequest{TypeName: sessionType, ID: id})
 	if !ok {
 		return nil, false
 	}
 	imported := response.ImportedResources[0]
 	o := &object{name: i.Name, values: schemas().session.unpack(imported.State), private: imported.Private}
 	w.checkStored(i.Name, schemas().session, o.values, o.private)
-	if o, ok = w.refresh(p, o); o == nil && ok {
+	if o, ok = w.refresh(o); o == nil && ok {
 		w.record.said = append(w.record.said, said{about: i.Name, isError: true, text: "Cannot import non-existent remote object"})
 		return nil, false
 	}
@@ -386,17 +386,13 @@ func (w *walk) importState(p *process, i Import) (*object, bool) {
 
 // planSession plans a session that is in the configuration.
 func (w *walk) planSession(s *Session) bool {
-	p := w.process(s.Provider)
-	if p == nil {
-		return false
-	}
 	current, ok := w.state[s.Name], true
 	i := slices.IndexFunc(w.run.Import, func(i Import) bool { return i.Name == s.Name && i.How != "moved" && current == nil })
 	switch {
 	case i >= 0:
-		current, ok = w.importState(p, w.run.Import[i])
+		current, ok = w.importState(w.run.Import[i])
 	case current != nil:
-		current, ok = w.readState(p, current)
+		current, ok = w.readState(current)
 	}
 	if !ok {
 		return false
@@ -408,38 +404,38 @@ func (w *walk) planSession(s *Session) bool {
 	if w.run.Op == RefreshOnly {
 		return true
 	}
-	ch, ok := w.plan(p, s, current, nil)
+	ch, ok := w.plan(s, current, nil)
 	if ok && w.run.Refresh == "minimal" && ch.action != noOp && current != nil && i < 0 {
-		if current, ok = w.refresh(p, current); ok {
+		if current, ok = w.refresh(current); ok {
 			w.state.set(s.Name, current)
-			ch, ok = w.plan(p, s, current, nil)
+			ch, ok = w.plan(s, current, nil)
 		}
 	}
 	if ok {
 		w.add(ch)
-		w.checkTakeover(p, s, ch)
+		w.checkTakeover(s, ch)
 	}
 	return ok
 }
 
 // readState reads an object from the state file, and refreshes it where core does.
-func (w *walk) readState(p *process, o *object) (*object, bool) {
-	o, ok := w.upgrade(p, o)
+func (w *walk) readState(o *object) (*object, bool) {
+	o, ok := w.upgrade(o)
 	if ok && w.run.Refresh == "" && w.kind == planning {
-		return w.refresh(p, o)
+		return w.refresh(o)
 	}
 	return o, ok
 }
 
 // checkTakeover checks that a session that is imported or moved here is not replaced, if
 // the configuration is that of its user.
-func (w *walk) checkTakeover(p *process, s *Session, ch *change) {
+func (w *walk) checkTakeover(s *Session, ch *change) {
 	replaced := ch.action == destroyAndCreate || ch.action == createAndDestroy
 	if w.l.state[s.Name] != nil || !replaced || slices.Contains(w.run.Replace, s.Name) {
 		return
 	}
 	for _, i := range w.run.Import {
-		fits := i.Name == s.Name && w.login(p, s.User) == p.config.api()+" "+i.User
+		fits := i.Name == s.Name && w.login(s.User) == w.p.config.api()+" "+i.User
 		if fits && ch.before.token() == w.l.elsewhere[i.Name] {
 			w.l.violated("takeover replaced", "%s", s.Name)
 		}
@@ -467,11 +463,7 @@ func (w *walk) planEnd(o *object) bool {
 		w.add(&change{action: forget, name: o.name, before: o})
 		return true
 	}
-	p := w.processOf(o)
-	if p == nil {
-		return false
-	}
-	o, ok := w.readState(p, o)
+	o, ok := w.readState(o)
 	if !ok {
 		return false
 	}
@@ -481,7 +473,7 @@ func (w *walk) planEnd(o *object) bool {
 	}
 	ch := &change{action: forget, name: o.name, before: o}
 	if !forgets {
-		ch, ok = w.planDestroy(p, o)
+		ch, ok = w.planDestroy(o)
 	}
 	if ok {
 		w.add(ch)
@@ -538,28 +530,27 @@ func (w *walk) applyNodes(ch *change) []node {
 	if ch.action == noOp || ch.action == forget {
 		return nil
 	}
-	var dependents []string // those to end before
-	for _, other := range w.changes {
-		if other.before != nil && other.before.after == ch.name && other != ch {
-			dependents = append(dependents, "destroy "+other.name)
-		}
-	}
-	destroyIt := node{"destroy " + ch.name, dependents, func(w *walk) bool { return w.applyDestroy(ch.name, ch.private) }}
-	if ch.action == destroy {
-		if ch.before.deposed == "" {
-			return []node{destroyIt}
-		}
+	if ch.before != nil && ch.before.deposed != "" {
 		key := ch.before.key()
-		return []node{{"deposed " + key, []string{ch.name}, func(w *walk) bool { return w.applyDestroy(key, nil) }}}
+		return []node{{"deposed " + key, w.providerOf(ch.before), []string{ch.name}, func(w *walk) bool { return w.applyDestroy(key, nil) }}}
 	}
-	deposed := ""
-	after := []string{w.config.session(ch.name).After}
 	var nodes []node
-	switch ch.action {
-	case destroyAndCreate:
-		after = append(after, destroyIt.name)
-		nodes = append(nodes, destroyIt)
-	case createAndDestroy:
+	if ch.action == destroy || ch.action == destroyAndCreate {
+		var dependents []string // those to end before
+		for _, other := range w.changes {
+			if other.before != nil && other.before.after == ch.name && other != ch {
+				dependents = append(dependents, "destroy "+other.name)
+			}
+		}
+		destroys := func(w *walk) bool { return w.applyDestroy(ch.name, ch.private) }
+		nodes = append(nodes, node{"destroy " + ch.name, w.providerOf(ch.before), dependents, destroys})
+	}
+	if ch.action == destroy {
+		return nodes
+	}
+	s := w.config.session(ch.name)
+	deposed := ""
+	if ch.action == createAndDestroy {
 		w.l.deposals++
 		deposed = fmt.Sprint(" #", w.l.deposals)
 		users := []string{ch.name}
@@ -568,28 +559,23 @@ func (w *walk) applyNodes(ch *change) []node {
 				users = append(users, s.Name)
 			}
 		}
-		nodes = append(nodes, node{"deposed " + ch.name, users, func(w *walk) bool { return w.applyDestroy(ch.name+deposed, nil) }})
+		nodes = append(nodes, node{"deposed " + ch.name, s.Provider, users, func(w *walk) bool { return w.applyDestroy(ch.name+deposed, nil) }})
 	}
-	return append(nodes, node{ch.name, after, func(w *walk) bool { return w.applySession(ch, deposed) }})
+	return append(nodes, node{ch.name, s.Provider, []string{s.After, "destroy " + ch.name}, func(w *walk) bool { return w.applySession(s, ch, deposed) }})
 }
 
 // applySession creates or updates a session. If deposed is set, the old one is first set
 // aside under this name.
-func (w *walk) applySession(ch *change, deposed string) bool {
-	s := w.config.session(ch.name)
-	p := w.process(s.Provider)
-	if p == nil {
-		return false
-	}
+func (w *walk) applySession(s *Session, ch *change, deposed string) bool {
 	if deposed != "" {
 		w.state.move(s.Name, s.Name, deposed)
 		w.save()
 	}
 	o := w.state[s.Name]
-	now, ok := w.plan(p, s, o, ch)
+	now, ok := w.plan(s, o, ch)
 	ok = ok && w.checkPlanned(ch, now)
 	if ok && now.action != noOp {
-		if o, ok = w.apply(p, now, s.values()); o != nil {
+		if o, ok = w.apply(now, s.values()); o != nil {
 			o.after = s.After
 		}
 	}
@@ -604,18 +590,14 @@ func (w *walk) applySession(ch *change, deposed string) bool {
 // applyDestroy destroys an object as planned. A deposed one, core plans once more.
 func (w *walk) applyDestroy(key string, private []byte) bool {
 	o := w.state[key]
-	p := w.processOf(o)
-	if p == nil {
-		return false
-	}
 	ch, ok := &change{action: destroy, name: o.name, before: o, private: private}, true
 	if o.deposed != "" {
-		if ch, ok = w.planDestroy(p, o); !ok {
+		if ch, ok = w.planDestroy(o); !ok {
 			return false
 		}
 		w.record.count("deposed", o.token())
 	}
-	o, ok = w.apply(p, ch, nil)
+	o, ok = w.apply(ch, nil)
 	w.state.set(key, o)
 	w.save()
 	return ok
@@ -626,10 +608,7 @@ func (l *life) invoke(run Run, config Config, o *object) bool {
 	packed := schemas().action.pack(values{"auth_token": str(o.token())})
 	for _, kind := range []walkKind{planning, applying} {
 		w := l.newWalk(kind, run, config, maps.Clone(l.state))
-		ok := w.walkGraph([]node{{"action", nil, func(w *walk) bool {
-			p := w.process(o.provider)
-			return p != nil && w.action(p, packed, o.token())
-		}}})
+		ok := w.walkGraph([]node{{"action", o.provider, nil, func(w *walk) bool { return w.action(packed, o.token()) }}})
 		if !ok {
 			return false
 		}
@@ -637,17 +616,17 @@ func (l *life) invoke(run Run, config Config, o *object) bool {
 	return true
 }
 
-func (w *walk) action(p *process, packed *tfprotov6.DynamicValue, token string) bool {
+func (w *walk) action(packed *tfprotov6.DynamicValue, token string) bool {
 	const name = sessionType + "_revoke"
 	if w.kind == planning {
-		_, ok := call(w, "action", p.server.ValidateActionConfig, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: packed})
+		_, ok := call(w, "action", w.p.server.ValidateActionConfig, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: packed})
 		if ok {
-			_, ok = call(w, "action", p.server.PlanAction, &tfprotov6.PlanActionRequest{ActionType: name, Config: packed})
+			_, ok = call(w, "action", w.p.server.PlanAction, &tfprotov6.PlanActionRequest{ActionType: name, Config: packed})
 		}
 		return ok
 	}
 	w.record.count("delete", token)
-	stream, ok := rpc(w, p.server.InvokeAction, &tfprotov6.InvokeActionRequest{ActionType: name, Config: packed})
+	stream, ok := rpc(w, w.p.server.InvokeAction, &tfprotov6.InvokeActionRequest{ActionType: name, Config: packed})
 	if !ok {
 		return false
 	}

@@ -65,7 +65,6 @@ type violation struct{ rule, detail string }
 // token is what the model knows of a token.
 type token struct {
 	text, api, user string
-	madeIn          int     // the run
 	lost            bool    // the answer that brought it was lost
 	elsewhere       bool    // opened without Terraform
 	endedIn         int     // the run that ended it, -1: none
@@ -113,16 +112,6 @@ func newRecord(run Run, index int) *record {
 func (r *record) count(what, about string) { r.counts[fact{what, about}]++ }
 
 func (r *record) has(what, about string) bool { return r.counts[fact{what, about}] > 0 }
-
-// shown is an object that a process was shown, or has opened.
-type shown struct {
-	name string
-	values
-}
-
-func (r *record) show(p *process, name string, v values) {
-	r.shown[p.dialer] = append(r.shown[p.dialer], shown{name, v})
-}
 
 func (r *record) hold(token string, e Ephemeral) {
 	e.NoRevoke = e.NoRevoke || r.held[token].NoRevoke // one of those that share it leaves it alive
@@ -246,9 +235,8 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 	for _, password := range passwords {
 		l.secrets[password] = "a password"
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	var bubble sync.WaitGroup // a failure in it ends its goroutine
+	bubble.Go(func() {
 		defer func() {
 			if r := recover(); r != nil {
 				l.violated("hang", "%v", r)
@@ -270,8 +258,8 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 				l.await(a.fake.Close)
 			}
 		})
-	}()
-	<-ended
+	})
+	bubble.Wait()
 	return l.violations, records
 }
 
@@ -310,13 +298,10 @@ func (l *life) prepare(run Run) state {
 	l.inject(Run{})
 	for _, i := range run.Import {
 		a := l.api(l.config.Providers[l.config.session(i.Name).Provider].api())
-		if a == nil {
-			continue
-		}
 		var opened string
 		l.await(func() { opened = l.openElsewhere(a, i.User) })
 		l.elsewhere[i.Name] = opened
-		a.issued[opened] = &token{text: opened, api: a.name, user: i.User, elsewhere: true, madeIn: -1, endedIn: -1}
+		a.issued[opened] = &token{text: opened, api: a.name, user: i.User, elsewhere: true, endedIn: -1}
 		for _, ended := range a.fake.Journal()[len(a.fake.Journal())-1].Ended {
 			a.issued[ended].endedIn = len(l.script.Runs) // by nobody's run
 		}
@@ -425,7 +410,7 @@ func (l *life) learn() (lost int) {
 			}
 			if r.Opened != "" && a.issued[r.Opened] == nil {
 				user, _ := credentialsOf(r)
-				a.issued[r.Opened] = &token{text: r.Opened, api: a.name, user: user, madeIn: l.record.index, lost: isLost, endedIn: -1}
+				a.issued[r.Opened] = &token{text: r.Opened, api: a.name, user: user, lost: isLost, endedIn: -1}
 			}
 			for _, ended := range r.Ended {
 				if t := a.issued[ended]; t != nil && t.endedIn < 0 {
