@@ -294,13 +294,10 @@ type change struct {
 // proposed merges the configuration with what is computed: objchange.ProposedNew for a
 // schema without blocks.
 func proposed(prior, config values) values {
-	merged := values{}
+	merged := maps.Clone(config)
 	for _, a := range schemas().session.Attributes {
-		merged[a.Name] = config[a.Name]
-		if a.Computed && config[a.Name].IsNull() {
-			if merged[a.Name] = tftypes.NewValue(a.ValueType(), nil); prior != nil {
-				merged[a.Name] = prior[a.Name]
-			}
+		if prior != nil && config != nil && a.Computed && config[a.Name].IsNull() {
+			merged[a.Name] = prior[a.Name]
 		}
 	}
 	return merged
@@ -310,12 +307,8 @@ func proposed(prior, config values) values {
 // (objchange.AssertPlanValid). A nil config plans a destruction.
 func (w *walk) planChange(name string, prior object, config values, warns bool) (*change, bool) {
 	s := schemas().session
-	var next values
-	if config != nil {
-		next = proposed(prior.values, config)
-	}
 	response, ok := rpc(w, w.p.server.PlanResourceChange, &tfprotov6.PlanResourceChangeRequest{
-		TypeName: sessionType, PriorState: s.pack(prior.values), Config: s.pack(config), ProposedNewState: s.pack(next), PriorPrivate: prior.private,
+		TypeName: sessionType, PriorState: s.pack(prior.values), Config: s.pack(config), ProposedNewState: s.pack(proposed(prior.values, config)), PriorPrivate: prior.private,
 	})
 	if !ok || (warns || hasError(response.Diagnostics)) && w.say(name, response.Diagnostics) {
 		return nil, false

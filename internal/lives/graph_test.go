@@ -83,7 +83,7 @@ func (l *life) newWalk(kind walkKind, run Run, config Config, st state) *walk {
 	w := &walk{graph: &graph{l: l, kind: kind, run: run, config: config, record: l.record, state: st, started: map[int]*process{}}}
 	w.ctx, w.die = context.WithCancel(context.Background())
 	if l.script.World.Logged {
-		w.ctx = tfsdklogtest.RootLogger(tflogtest.RootLogger(w.ctx, &l.log), &l.log)
+		w.ctx = tfsdklogtest.RootLogger(tflogtest.RootLogger(w.ctx, l.log), l.log)
 	}
 	l.walk = w
 	return w
@@ -100,12 +100,10 @@ func (w *walk) stopped() bool { return w.l.interrupted || w.l.killed.Load() }
 
 // process returns the process of a provider configuration, or nil if it does not start.
 func (w *walk) process(index int) *process {
-	p, ok := w.started[index]
-	if !ok {
-		p = w.start(index, true)
-		w.started[index] = p
+	if _, ok := w.started[index]; !ok {
+		w.started[index] = w.start(index, true)
 	}
-	return p
+	return w.started[index]
 }
 
 // providerOf returns the provider that an object is ended by: that of the resource's
@@ -276,20 +274,15 @@ func (w *walk) close(opened *object) bool {
 	return ok
 }
 
-// plan is what core plans: the state after the refresh, and the changes.
-type plan struct {
-	state   state
-	changes []*change
-}
-
-// plan plans a run or, when planning a destroy, the end of all objects.
-func (l *life) plan(kind walkKind, run Run, config Config, st state) (*plan, bool) {
+// plan plans a run or, when planning a destroy, the end of all objects. It returns the
+// state after the refresh, and the changes.
+func (l *life) plan(kind walkKind, run Run, config Config, st state) (_ state, _ []*change, ok bool) {
 	w := l.newWalk(kind, run, config, maps.Clone(st))
 	var nodes []node
 	if kind == planning {
 		if !w.move() {
 			w.end()
-			return nil, false
+			return nil, nil, false
 		}
 		nodes = w.ephemeralNodes()
 		for _, s := range config.Sessions {
@@ -304,8 +297,8 @@ func (l *life) plan(kind walkKind, run Run, config Config, st state) (*plan, boo
 			nodes = append(nodes, node{key, w.providerOf(o), nil, func(w *walk) bool { return w.planEnd(o) }})
 		}
 	}
-	ok := w.walkGraph(nodes)
-	return &plan{w.state, w.changes}, ok
+	ok = w.walkGraph(nodes)
+	return w.state, w.changes, ok
 }
 
 // move carries out moved blocks, before anything is planned.
@@ -481,33 +474,19 @@ func (w *walk) planEnd(o *object) bool {
 	return ok
 }
 
-// planDestroyAll is the plan of terraform destroy: first a plan as usual, for the
-// refreshed state, whose warnings core drops; then one of destructions alone.
-func (l *life) planDestroyAll(run Run, config Config) (*plan, bool) {
-	st := l.state
-	if run.Refresh == "" && len(st) > 0 {
-		refreshed, ok := l.plan(planning, run, config, st)
-		if !ok {
-			return nil, false
-		}
-		st = refreshed.state
-	}
-	return l.plan(planningDestroy, run, config, st)
-}
-
 // apply applies a plan.
-func (l *life) apply(run Run, pl *plan, config Config) bool {
+func (l *life) apply(run Run, config Config, st state, changes []*change) bool {
 	kind := applying
 	if run.Op == Destroy {
 		kind = destroying
 	}
-	w := l.newWalk(kind, run, config, pl.state)
-	w.changes = pl.changes
+	w := l.newWalk(kind, run, config, st)
+	w.changes = changes
 	var nodes []node
 	if kind == applying {
 		nodes = w.ephemeralNodes()
 	}
-	for _, ch := range pl.changes {
+	for _, ch := range changes {
 		if ch.action == forget {
 			w.record.count("forgotten", ch.before.token())
 			delete(w.state, ch.name)

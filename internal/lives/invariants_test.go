@@ -5,6 +5,7 @@ package lives
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,7 +25,7 @@ func (l *life) check(before state) {
 	l.checkLogins()
 	l.checkPlaces()
 	l.checkState()
-	if secret := l.secretIn(l.log.String()); secret != "" {
+	if secret := l.secretIn(string(must(os.ReadFile(l.log.Name())))); secret != "" {
 		l.violated("secret logged", "%s", secret)
 	}
 	if l.record.took > 3*time.Hour {
@@ -431,12 +432,12 @@ func (l *life) checkApplied() {
 	if len(l.config.Ephemerals) > 0 {
 		return
 	}
-	pl, ok := l.plan(planning, Run{Op: PlanOnly}, l.config, l.state)
+	_, changes, ok := l.plan(planning, Run{Op: PlanOnly}, l.config, l.state)
 	if !ok {
 		l.violated("healthy run failed", "the plan after it: %s", l.record.errors())
 		return
 	}
-	for _, ch := range pl.changes {
+	for _, ch := range changes {
 		if ch.action != noOp {
 			l.violated("plan not empty", "%s: %s", ch.name, ch.action)
 		}

@@ -3,13 +3,14 @@
 package lives
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +46,7 @@ type life struct {
 	secrets     map[string]string // and what they are
 	violations  []violation
 
-	log   lockedBuffer
+	log   *os.File
 	turns turns
 }
 
@@ -136,19 +137,6 @@ func (r *record) excusesInconsistentPlan(ch *change) bool {
 	return r.run.Providers != nil && creates
 }
 
-// lockedBuffer collects the log.
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
 func (l *life) violated(rule, format string, args ...any) {
 	run := -1
 	if l.record != nil {
@@ -228,10 +216,12 @@ func (l *life) observe(request flametest.Request) {
 // live lives a script in a bubble, and returns what was violated and a record of each
 // run. A goroutine that is left behind, and a deadlock, are violations too.
 func live(t *testing.T, script Script) (violations []violation, records []*record) {
+	folder := t.TempDir()
 	l := &life{
-		script: script, folder: t.TempDir(), state: state{},
+		script: script, folder: folder, log: must(os.Create(filepath.Join(folder, "log"))), state: state{},
 		elsewhere: map[string]string{}, sent: map[string]int{}, secrets: map[string]string{wrongPassword: "a password"},
 	}
+	defer l.log.Close()
 	for _, password := range passwords {
 		l.secrets[password] = "a password"
 	}
@@ -344,10 +334,18 @@ func (l *life) command(run Run) bool {
 		}
 		return true
 	case Destroy:
-		pl, ok := l.planDestroyAll(run, config)
-		return ok && l.apply(run, pl, config)
+		// First a plan as usual, for the refreshed state; then one of destructions alone.
+		st, ok := l.state, true
+		if run.Refresh == "" && len(st) > 0 {
+			st, _, ok = l.plan(planning, run, config, st)
+		}
+		if !ok {
+			return false
+		}
+		st, changes, ok := l.plan(planningDestroy, run, config, st)
+		return ok && l.apply(run, config, st, changes)
 	}
-	pl, ok := l.plan(planning, run, config, l.state)
+	st, changes, ok := l.plan(planning, run, config, l.state)
 	if !ok || run.Op == PlanOnly {
 		return ok
 	}
@@ -358,7 +356,7 @@ func (l *life) command(run Run) bool {
 			config.Providers = run.Providers
 		}
 	}
-	return l.apply(run, pl, config)
+	return l.apply(run, config, st, changes)
 }
 
 // faultOf returns the fault of the nth request of an operation, from 1.
@@ -425,13 +423,10 @@ func (l *life) learn() (lost int) {
 // mayBeLost reports whether a login may have been carried out although its answer, with
 // this fault, brought no token.
 func mayBeLost(fault string, status int) bool {
-	switch fault {
-	case "503 wait":
+	if fault == "503 wait" {
 		return status == 0
-	case "cut", "cut done", "200 HTML", "200 nothing":
-		return true
 	}
-	return status == 0 || status >= 500
+	return status == 0 || status >= 500 || slices.Contains([]string{"cut", "cut done", "200 HTML", "200 nothing"}, fault)
 }
 
 func credentialsOf(r flametest.Request) (user, password string) {
