@@ -569,14 +569,16 @@ func (w *walk) applySession(s *Session, ch *change, deposed string) bool {
 // applyDestroy destroys an object as planned. A deposed one, core plans once more.
 func (w *walk) applyDestroy(key string, private []byte) bool {
 	o := w.state[key]
-	ch, ok := &change{action: destroy, name: o.name, before: o, private: private}, true
+	ch := &change{action: destroy, name: o.name, before: o, private: private}
 	if o.deposed != "" {
-		if ch, ok = w.planDestroy(o); !ok {
+		again, ok := w.planDestroy(o)
+		if !ok {
 			return false
 		}
+		ch = again
 		w.record.count("deposed", o.token())
 	}
-	o, ok = w.apply(ch, nil)
+	o, ok := w.apply(ch, nil)
 	w.state.set(key, o)
 	w.save()
 	return ok

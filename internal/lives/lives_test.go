@@ -3,7 +3,6 @@
 package lives
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -16,8 +15,6 @@ import (
 
 	"pgregory.net/rapid"
 )
-
-func compare(a, b string) int { return cmp.Compare(a, b) }
 
 func TestMain(m *testing.M) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {

@@ -81,7 +81,12 @@ func id(token string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// fact is something that happened to a token, or was done for an account.
+// fact is something that the model counts:
+//   - what the provider is asked for: to "open" for an account; to "read", to "delete" or to
+//     "let go" a token, or to end one that is "deposed";
+//   - what core does to a token: it plans that it "ends", it has it "forgotten" or "closed";
+//   - what became of a token: it "died in use", it was "answered" before Terraform died, it
+//     was "reported revoked" by the action, or "said dead" by Flame, which lied.
 type fact struct{ what, about string }
 
 // record is what is known of one run.
@@ -90,7 +95,7 @@ type record struct {
 	index int
 
 	said      []said
-	counts    map[fact]int         // such as {"read", token}: what the provider was asked for, and what became of it
+	counts    map[fact]int
 	actions   map[string]int       // changes that were planned, by action
 	shown     map[*dialer][]shown  // what each process was shown, or opened
 	held      map[string]Ephemeral // tokens that ephemeral sessions held
@@ -129,20 +134,8 @@ func (r *record) told(token string, droppedToo bool) bool {
 	})
 }
 
-// excusesInconsistentPlan reports whether a saved plan that creates is applied with
-// another provider configuration, which the provider cannot see.
-func (r *record) excusesInconsistentPlan(ch *change) bool {
-	// Or it takes over a session of which the state does not know everything.
-	creates := ch.action != update || ch.before.values.text("endpoint") == "" || ch.before.values.text("user") == ""
-	return r.run.Providers != nil && creates
-}
-
 func (l *life) violated(rule, format string, args ...any) {
-	run := -1
-	if l.record != nil {
-		run = l.record.index
-	}
-	l.violations = append(l.violations, violation{rule, fmt.Sprintf("run %d: ", run) + fmt.Sprintf(format, args...)})
+	l.violations = append(l.violations, violation{rule, fmt.Sprintf("run %d: ", l.record.index) + fmt.Sprintf(format, args...)})
 }
 
 // secretIn names the secret that a text holds, or returns "".
@@ -218,7 +211,7 @@ func (l *life) observe(request flametest.Request) {
 func live(t *testing.T, script Script) (violations []violation, records []*record) {
 	folder := t.TempDir()
 	l := &life{
-		script: script, folder: folder, log: must(os.Create(filepath.Join(folder, "log"))), state: state{},
+		script: script, folder: folder, log: must(os.Create(filepath.Join(folder, "log"))), state: state{}, record: newRecord(Run{}, -1),
 		elsewhere: map[string]string{}, sent: map[string]int{}, secrets: map[string]string{wrongPassword: "a password"},
 	}
 	defer l.log.Close()
@@ -233,9 +226,7 @@ func live(t *testing.T, script Script) (violations []violation, records []*recor
 			}
 		}()
 		synctest.Test(t, func(*testing.T) {
-			if err := l.newAPIs(); err != nil {
-				panic(err)
-			}
+			l.newAPIs()
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			for i, run := range script.Runs {
@@ -288,8 +279,7 @@ func (l *life) prepare(run Run) state {
 	l.inject(Run{})
 	for _, i := range run.Import {
 		a := l.api(l.config.Providers[l.config.session(i.Name).Provider].api())
-		var opened string
-		l.await(func() { opened = l.openElsewhere(a, i.User) })
+		opened := l.openElsewhere(a, i.User)
 		l.elsewhere[i.Name] = opened
 		a.issued[opened] = &token{text: opened, api: a.name, user: i.User, elsewhere: true, endedIn: -1}
 		for _, ended := range a.fake.Journal()[len(a.fake.Journal())-1].Ended {

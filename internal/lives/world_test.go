@@ -3,6 +3,7 @@
 package lives
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -87,24 +88,19 @@ var faults = map[string]flametest.Fault{
 var faultNames = slices.Sorted(maps.Keys(faults))
 
 // newAPIs starts the APIs of a world.
-func (l *life) newAPIs() error {
+func (l *life) newAPIs() {
 	for _, name := range []string{"one", "two"} {
 		pipe := &pipeListener{host: name + ".localhost", conns: make(chan net.Conn), closed: make(chan struct{})}
 		a := &api{name: name, pipe: pipe, issued: map[string]*token{}}
 		w := l.script.World
-		fake, err := flametest.Start(flametest.Config{
+		a.fake = must(flametest.Start(flametest.Config{
 			Listener: pipe, Users: passwords, Kind: w.Kind, MaxTokens: w.MaxTokens, SampleID: w.NoUserID, RequireAccessToken: w.WantsToken,
 			Latency: l.latency(),
 			Admit:   func(r flametest.Request) { l.admit(name, r) },
 			Observe: func(r flametest.Request, _ int) { l.observe(r) },
-		})
-		if err != nil {
-			return err
-		}
-		a.fake = fake
+		}))
 		l.apis = append(l.apis, a)
 	}
-	return nil
 }
 
 // turns gives each request an instant of its own, at which it is carried out and, after
@@ -139,7 +135,7 @@ func (t *turns) wait(key string) {
 // admitLocked admits what arrived at an instant. The nanoseconds tell the requests apart,
 // and from the nodes, which call the provider at whole microseconds.
 func (t *turns) admitLocked(at time.Time) {
-	slices.SortStableFunc(t.arrived, func(a, b *arrival) int { return compare(a.key, b.key) })
+	slices.SortStableFunc(t.arrived, func(a, b *arrival) int { return cmp.Compare(a.key, b.key) })
 	for _, a := range t.arrived {
 		if a.at.Equal(at) {
 			t.number++
@@ -183,16 +179,9 @@ func (l *life) openElsewhere(a *api, user string) (opened string) {
 	defer d.close()
 	transport := &http.Transport{DialContext: d.dial}
 	body := fmt.Sprintf(`{"user":%q,"password":%q}`, user, passwords[user])
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url(a.name)+"/sessions", strings.NewReader(body))
-	if err != nil {
-		panic(err)
-	}
+	request := must(http.NewRequestWithContext(context.Background(), http.MethodPost, url(a.name)+"/sessions", strings.NewReader(body)))
 	request.Header.Set("Content-Type", "application/json")
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		panic(err)
-	}
-	_ = response.Body.Close()
+	l.await(func() { _ = must(transport.RoundTrip(request)).Body.Close() })
 	journal := a.fake.Journal()
 	return journal[len(journal)-1].Opened
 }
