@@ -20,9 +20,9 @@ import (
 	"github.com/flameanalytics/terraform-provider-flame/internal/provider"
 )
 
-// What follows does for one object what Terraform 1.16 does in
+// This file does for one object what Terraform 1.16 does in
 // internal/terraform/node_resource_abstract_instance.go (plan, apply, planDestroy,
-// refresh); objchange is internal/plans/objchange.
+// refresh), with its checks of internal/plans/objchange.
 
 const sessionType = "flame_session"
 
@@ -131,7 +131,7 @@ var schemas = sync.OnceValue(func() (all struct{ provider, session, ephemeral, a
 	return all
 })
 
-// rpc calls the provider. It reports false if Terraform dies before the response.
+// rpc calls the provider. It returns false if Terraform dies before the response.
 func rpc[Req, Resp any](w *walk, method func(context.Context, *Req) (*Resp, error), request *Req) (response *Resp, ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -161,15 +161,15 @@ func rpc[Req, Resp any](w *walk, method func(context.Context, *Req) (*Resp, erro
 	return response, err == nil
 }
 
-// call is rpc, and shows the diagnostics of the response to the user. It reports false
-// if one of them is an error, too.
+// call is rpc, and reports the diagnostics of the response to the user. It returns false
+// for an error among them, too.
 func call[Req, Resp any](w *walk, about string, method func(context.Context, *Req) (*Resp, error), request *Req) (*Resp, bool) {
 	response, ok := rpc(w, method, request)
 	if !ok {
 		return nil, false
 	}
 	diags := reflect.ValueOf(response).Elem().FieldByName("Diagnostics").Interface().([]*tfprotov6.Diagnostic)
-	return response, !w.say(about, diags)
+	return response, !w.report(about, diags)
 }
 
 // start starts a process, and configures it if configured. It returns nil if that fails.
@@ -214,6 +214,7 @@ type shown struct {
 	values
 }
 
+// show records what the provider is shown: it can warn only about what it knows.
 func (w *walk) show(name string, v values) {
 	w.record.shown[w.p.dialer] = append(w.record.shown[w.p.dialer], shown{name, v})
 }
@@ -305,18 +306,18 @@ func proposed(prior, config values) values {
 
 // planChange calls PlanResourceChange, and checks that the plan is valid
 // (objchange.AssertPlanValid). A nil config plans a destruction.
-func (w *walk) planChange(name string, prior object, config values, warns bool) (*change, bool) {
+func (w *walk) planChange(prior *object, config values, warns bool) (*change, bool) {
 	s := schemas().session
 	response, ok := rpc(w, w.p.server.PlanResourceChange, &tfprotov6.PlanResourceChangeRequest{
 		TypeName: sessionType, PriorState: s.pack(prior.values), Config: s.pack(config), ProposedNewState: s.pack(proposed(prior.values, config)), PriorPrivate: prior.private,
 	})
-	if !ok || (warns || hasError(response.Diagnostics)) && w.say(name, response.Diagnostics) {
+	if !ok || (warns || hasError(response.Diagnostics)) && w.report(prior.name, response.Diagnostics) {
 		return nil, false
 	}
 	planned := s.unpack(response.PlannedState)
-	w.checkStored(name, s, planned, response.PlannedPrivate)
+	w.checkStored(prior.name, s, planned, response.PlannedPrivate)
 	if (planned == nil) != (config == nil) {
-		w.l.violated("invalid plan", "%s: planned for absence or presence against the configuration", name)
+		w.l.violated("invalid plan", "%s: planned for absence or presence against the configuration", prior.name)
 		return nil, false
 	}
 	for _, a := range s.Attributes {
@@ -326,19 +327,19 @@ func (w *walk) planChange(name string, prior object, config values, warns bool) 
 			fine = value.IsNull()
 		}
 		if !fine {
-			w.l.violated("invalid plan", "%s: %s", name, a.Name)
+			w.l.violated("invalid plan", "%s: %s", prior.name, a.Name)
 		}
 	}
-	return &change{name: name, after: planned, private: response.PlannedPrivate, replaces: response.RequiresReplace}, true
+	return &change{name: prior.name, after: planned, private: response.PlannedPrivate, replaces: response.RequiresReplace}, true
 }
 
 // plan decides what happens to a session. was is the plan that is being applied, nil
 // while planning.
 func (w *walk) plan(s *Session, current *object, was *change) (*change, bool) {
 	config := s.values()
-	var prior object // what the provider is shown: nothing if the object is tainted
+	prior := &object{name: s.Name} // what the provider is shown: nothing of a tainted object
 	if current != nil && !current.tainted {
-		prior = *current
+		prior = current
 		w.show(s.Name, prior.values)
 	}
 	_, ok := call(w, s.Name, w.p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
@@ -348,7 +349,7 @@ func (w *walk) plan(s *Session, current *object, was *change) (*change, bool) {
 	if !ok {
 		return nil, false
 	}
-	ch, ok := w.planChange(s.Name, prior, config, true)
+	ch, ok := w.planChange(prior, config, true)
 	if !ok {
 		return nil, false
 	}
@@ -363,7 +364,7 @@ func (w *walk) plan(s *Session, current *object, was *change) (*change, bool) {
 		ch.action = create
 	case was == nil && slices.Contains(w.run.Replace, s.Name), ch.mustReplace(prior.values):
 		// Core plans again, as if there were nothing before. It drops the warnings.
-		if ch, ok = w.planChange(s.Name, object{private: ch.private}, config, false); !ok {
+		if ch, ok = w.planChange(&object{name: s.Name, private: ch.private}, config, false); !ok {
 			return nil, false
 		}
 		ch.action = replace
@@ -390,7 +391,7 @@ func (ch *change) mustReplace(prior values) bool {
 // planDestroy plans the end of an object.
 func (w *walk) planDestroy(o *object) (*change, bool) {
 	w.show(o.name, o.values)
-	ch, ok := w.planChange(o.name, *o, nil, true)
+	ch, ok := w.planChange(o, nil, true)
 	if !ok {
 		return nil, false
 	}
@@ -421,7 +422,7 @@ func (w *walk) apply(ch *change, config values) (*object, bool) {
 	if !ok {
 		return ch.before, false
 	}
-	failed := w.say(ch.name, response.Diagnostics)
+	failed := w.report(ch.name, response.Diagnostics)
 	result := s.unpack(response.NewState)
 	w.checkStored(ch.name, s, result, response.Private)
 	if !failed {
@@ -493,16 +494,16 @@ func (w *walk) login(user string) string {
 	return w.p.config.api() + " " + cmp.Or(user, w.p.config.User, users[0])
 }
 
-// said is a diagnostic that the user reads.
-type said struct {
+// diagnostic is one that the user reads.
+type diagnostic struct {
 	about   string
 	isError bool
 	text    string
 	dropped bool // by core: it drops the warnings of some plans
 }
 
-// say shows diagnostics to the user, and reports whether one is an error.
-func (w *walk) say(about string, diags []*tfprotov6.Diagnostic) bool {
+// report shows diagnostics to the user. It returns true if one is an error.
+func (w *walk) report(about string, diags []*tfprotov6.Diagnostic) bool {
 	for _, d := range diags {
 		text := d.Summary + "\n" + d.Detail
 		if secret := w.l.secretIn(text); secret != "" {
@@ -510,7 +511,7 @@ func (w *walk) say(about string, diags []*tfprotov6.Diagnostic) bool {
 		}
 		isError := d.Severity == tfprotov6.DiagnosticSeverityError
 		dropped := w.run.Op == Destroy && w.kind == planning && !isError
-		w.record.said = append(w.record.said, said{about, isError, text, dropped})
+		w.record.diagnostics = append(w.record.diagnostics, diagnostic{about, isError, text, dropped})
 	}
 	return hasError(diags)
 }

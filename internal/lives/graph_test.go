@@ -5,7 +5,6 @@ package lives
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -18,6 +17,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-log/tflogtest"
 	"github.com/hashicorp/terraform-plugin-log/tfsdklogtest"
 )
+
+// This file walks the graph as internal/terraform/graph.go does: each node runs once those
+// that it depends on have ended, in parallel with the others.
 
 // state is what Terraform keeps: objects by their keys. Nobody changes an object in it.
 type state map[string]*object
@@ -40,13 +42,14 @@ func (s state) move(key, name, deposed string) {
 	s[moved.key()] = &moved
 }
 
+// walkKind says which graph is walked.
 type walkKind int
 
 const (
-	planning walkKind = iota
-	planningDestroy
-	applying
-	destroying
+	planning        walkKind = iota // core's PlanGraphBuilder
+	planningDestroy                 // the same, for a destroy
+	applying                        // ApplyGraphBuilder
+	destroying                      // the same, for a destroy
 )
 
 // walk is one walk of the graph as one of its nodes sees it.
@@ -64,7 +67,7 @@ type graph struct {
 	config    Config
 	record    *record
 	ctx       context.Context
-	die       context.CancelFunc // ends ctx, as the death of Terraform does
+	kill      context.CancelFunc // ends ctx, as the death of Terraform does
 	processes []*process
 	started   map[int]*process // by provider configuration; nil: it did not start
 	state     state
@@ -81,7 +84,7 @@ type node struct {
 
 func (l *life) newWalk(kind walkKind, run Run, config Config, st state) *walk {
 	w := &walk{graph: &graph{l: l, kind: kind, run: run, config: config, record: l.record, state: st, started: map[int]*process{}}}
-	w.ctx, w.die = context.WithCancel(context.Background())
+	w.ctx, w.kill = context.WithCancel(context.Background())
 	if l.script.World.Logged {
 		w.ctx = tfsdklogtest.RootLogger(tflogtest.RootLogger(w.ctx, l.log), l.log)
 	}
@@ -331,12 +334,10 @@ func (w *walk) moveState(i Import) bool {
 	if p == nil {
 		return false
 	}
-	source := must(json.Marshal(map[string]any{"output": map[string]any{
-		"value": map[string]any{"auth_token": w.l.elsewhere[i.Name], "user": i.User}, "type": []any{"object", map[string]string{}},
-	}}))
+	source := fmt.Sprintf(`{"output": {"value": {"auth_token": %q, "user": %q}, "type": ["object", {}]}}`, w.l.elsewhere[i.Name], i.User)
 	response, ok := call(w, i.Name, p.server.MoveResourceState, &tfprotov6.MoveResourceStateRequest{
 		SourceProviderAddress: "terraform.io/builtin/terraform", SourceTypeName: "terraform_data",
-		SourceState: &tfprotov6.RawState{JSON: source}, TargetTypeName: sessionType,
+		SourceState: &tfprotov6.RawState{JSON: []byte(source)}, TargetTypeName: sessionType,
 	})
 	if !ok {
 		return false
@@ -371,7 +372,7 @@ func (w *walk) importState(i Import) (*object, bool) {
 	o := &object{name: i.Name, values: schemas().session.unpack(imported.State), private: imported.Private}
 	w.checkStored(i.Name, schemas().session, o.values, o.private)
 	if o, ok = w.refresh(o); o == nil && ok {
-		w.record.said = append(w.record.said, said{about: i.Name, isError: true, text: "Cannot import non-existent remote object"})
+		w.record.diagnostics = append(w.record.diagnostics, diagnostic{about: i.Name, isError: true, text: "Cannot import non-existent remote object"})
 		return nil, false
 	}
 	return o, ok
@@ -586,19 +587,16 @@ func (w *walk) applyDestroy(key string, private []byte) bool {
 
 // invoke is terraform apply -invoke of the action, for the token of a session.
 func (l *life) invoke(run Run, config Config, o *object) bool {
-	packed := schemas().action.pack(values{"auth_token": str(o.token())})
-	for _, kind := range []walkKind{planning, applying} {
-		w := l.newWalk(kind, run, config, maps.Clone(l.state))
-		ok := w.walkGraph([]node{{"action", o.provider, nil, func(w *walk) bool { return w.action(packed, o.token()) }}})
-		if !ok {
-			return false
-		}
+	invoked := func(kind walkKind) bool {
+		w := l.newWalk(kind, run, config, l.state)
+		return w.walkGraph([]node{{"action", o.provider, nil, func(w *walk) bool { return w.action(o.token()) }}})
 	}
-	return true
+	return invoked(planning) && invoked(applying)
 }
 
-func (w *walk) action(packed *tfprotov6.DynamicValue, token string) bool {
+func (w *walk) action(token string) bool {
 	const name = sessionType + "_revoke"
+	packed := schemas().action.pack(values{"auth_token": str(token)})
 	if w.kind == planning {
 		_, ok := call(w, "action", w.p.server.ValidateActionConfig, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: packed})
 		if ok {
@@ -617,9 +615,9 @@ func (w *walk) action(packed *tfprotov6.DynamicValue, token string) bool {
 	for _, event := range events {
 		switch event := event.Type.(type) {
 		case tfprotov6.ProgressInvokeActionEventType:
-			w.say("action", []*tfprotov6.Diagnostic{{Severity: tfprotov6.DiagnosticSeverityWarning, Summary: event.Message}})
+			w.report("action", []*tfprotov6.Diagnostic{{Severity: tfprotov6.DiagnosticSeverityWarning, Summary: event.Message}})
 		case tfprotov6.CompletedInvokeActionEventType:
-			failed = w.say("action", event.Diagnostics)
+			failed = w.report("action", event.Diagnostics)
 		}
 	}
 	if !failed {

@@ -46,7 +46,7 @@ func (l *life) checkAlive(lost int) {
 	}
 	untold := 0
 	for _, t := range l.tokens() {
-		if t.endedIn >= 0 || held[t.text] || t.elsewhere || t.settled || r.told(t.text, true) {
+		if t.endedIn >= 0 || held[t.text] || t.elsewhere || t.settled || r.reported(t.text, true) {
 			if t.endedIn < 0 && !held[t.text] {
 				t.settled = true
 			}
@@ -89,7 +89,7 @@ func (l *life) checkDead() {
 			continue
 		}
 		// Core drops the warnings of the plan that refreshes the state before a destroy.
-		if r.told(t.text, r.run.Op == Destroy && t.ender.process.kind == planning) {
+		if r.reported(t.text, r.run.Op == Destroy && t.ender.process.kind == planning) {
 			continue
 		}
 		for _, o := range l.state { // what is deposed is to end anyway
@@ -106,10 +106,10 @@ func (l *life) checkDead() {
 // atExit reports whether the token of an ephemeral session may have been revoked at exit:
 // core did not close it, or that failed.
 func (r *record) atExit(token string) bool {
-	failed := func(s said) bool {
-		return strings.Contains(s.text, "Could not revoke the ephemeral Flame session "+id(token))
+	failed := func(d diagnostic) bool {
+		return strings.Contains(d.text, "Could not revoke the ephemeral Flame session "+id(token))
 	}
-	return r.held[token].Name != "" && (!r.has("closed", token) || slices.ContainsFunc(r.said, failed))
+	return r.held[token].Name != "" && (!r.has("closed", token) || slices.ContainsFunc(r.diagnostics, failed))
 }
 
 // misled reports whether a process cannot know what happens to a token: of its user, it was
@@ -466,11 +466,11 @@ var lossTexts = regexp.MustCompile(`Flame may have opened (?:a session, but its 
 
 // losses counts the lost sessions that the user was told of.
 func (r *record) losses(droppedToo bool) (n int) {
-	for _, s := range r.said {
-		if s.dropped && !droppedToo {
+	for _, d := range r.diagnostics {
+		if d.dropped && !droppedToo {
 			continue
 		}
-		for _, match := range lossTexts.FindAllStringSubmatch(s.text, -1) {
+		for _, match := range lossTexts.FindAllStringSubmatch(d.text, -1) {
 			count := 1
 			for _, digits := range match[1:] {
 				if digits != "" {
@@ -484,9 +484,9 @@ func (r *record) losses(droppedToo bool) (n int) {
 }
 
 func (r *record) errors() (all []string) {
-	for _, s := range r.said {
-		if s.isError {
-			all = append(all, fmt.Sprintf("%s: %.300s", s.about, s.text))
+	for _, d := range r.diagnostics {
+		if d.isError {
+			all = append(all, fmt.Sprintf("%s: %.300s", d.about, d.text))
 		}
 	}
 	return all

@@ -24,9 +24,7 @@ import (
 
 // life is a script while it is lived.
 type life struct {
-	// mu guards the rest, and what hangs on it. The driver holds it all the time except
-	// while it waits: see await.
-	mu sync.Mutex
+	mu sync.Mutex // guards the life and all that belongs to it; see await
 
 	script      Script
 	folder      string
@@ -50,8 +48,9 @@ type life struct {
 	turns turns
 }
 
-// await waits without the lock. Whoever slept with it would stop the simulated time, which
-// passes only while all sleep, and those who wait for a mutex do not.
+// await waits without the lock. The driver holds it at all other times, so its code needs
+// no locks of its own. Nobody may sleep with the lock: simulated time passes only while
+// every goroutine sleeps, and one that waits for a mutex does not count as asleep.
 func (l *life) await(wait func()) {
 	l.mu.Unlock()
 	defer l.mu.Lock()
@@ -94,18 +93,18 @@ type record struct {
 	run   Run
 	index int
 
-	said      []said
-	counts    map[fact]int
-	actions   map[string]int       // changes that were planned, by action
-	shown     map[*dialer][]shown  // what each process was shown, or opened
-	held      map[string]Ephemeral // tokens that ephemeral sessions held
-	inUse     map[string]bool      // those that they hold just now
-	saidAlive []tokenIn            // dead tokens of which a process was told that they are alive
-	ok        bool                 // the command succeeded
-	healthy   bool                 // nothing went wrong, and no user has two sessions
-	took      time.Duration
-	states    []string                       // what Terraform then holds
-	journal   map[string][]flametest.Request // by API
+	diagnostics []diagnostic
+	counts      map[fact]int
+	actions     map[string]int       // changes that were planned, by action
+	shown       map[*dialer][]shown  // what each process was shown, or opened
+	held        map[string]Ephemeral // tokens that ephemeral sessions held
+	inUse       map[string]bool      // those that they hold just now
+	saidAlive   []tokenIn            // dead tokens of which a process was told that they are alive
+	ok          bool                 // the command succeeded
+	healthy     bool                 // nothing went wrong, and no user has two sessions
+	took        time.Duration
+	states      []string                       // what Terraform then holds
+	journal     map[string][]flametest.Request // by API
 }
 
 func newRecord(run Run, index int) *record {
@@ -125,12 +124,12 @@ func (r *record) hold(token string, e Ephemeral) {
 	r.inUse[token] = true
 }
 
-// told reports whether the user has read what became of a token. That two sessions share
+// reported reports whether the user has read what became of a token. That two sessions share
 // one does not say that it is dead, or that nobody holds it any more. What core drops
 // counts only for those who can say it nowhere else.
-func (r *record) told(token string, droppedToo bool) bool {
-	return slices.ContainsFunc(r.said, func(s said) bool {
-		return strings.Contains(s.text, id(token)) && (droppedToo || !s.dropped) && !strings.HasPrefix(s.text, "Two sessions share one Flame token")
+func (r *record) reported(token string, droppedToo bool) bool {
+	return slices.ContainsFunc(r.diagnostics, func(d diagnostic) bool {
+		return strings.Contains(d.text, id(token)) && (droppedToo || !d.dropped) && !strings.HasPrefix(d.text, "Two sessions share one Flame token")
 	})
 }
 
@@ -178,7 +177,7 @@ func (l *life) signalled() {
 	defer l.mu.Unlock()
 	if l.record.run.Kill > 0 {
 		l.killed.Store(true)
-		l.walk.die()
+		l.walk.kill()
 	} else {
 		l.interrupted = true
 		l.walk.interrupt()
@@ -286,7 +285,7 @@ func (l *life) prepare(run Run) state {
 			a.issued[ended].endedIn = len(l.script.Runs) // by nobody's run
 		}
 	}
-	l.end(run.Ends)
+	l.revokeElsewhere(run.Ends)
 	for _, name := range run.Taint {
 		if o := l.state[name]; o != nil {
 			tainted := *o
@@ -298,8 +297,8 @@ func (l *life) prepare(run Run) state {
 	return maps.Clone(l.state)
 }
 
-// end revokes tokens of sessions without Terraform.
-func (l *life) end(names []string) {
+// revokeElsewhere revokes tokens of sessions without Terraform.
+func (l *life) revokeElsewhere(names []string) {
 	for _, a := range l.apis {
 		for _, o := range l.state {
 			t := a.issued[o.token()]
@@ -341,7 +340,7 @@ func (l *life) command(run Run) bool {
 	}
 	if run.Op == PlanApply {
 		l.sleep(time.Duration(run.PlanAge) * time.Hour)
-		l.end(run.PlanEnds)
+		l.revokeElsewhere(run.PlanEnds)
 		if run.Providers != nil {
 			config.Providers = run.Providers
 		}
@@ -380,9 +379,7 @@ func (l *life) learn() (lost int) {
 			if !opens && (fault == "401" || fault == "401 Basic" && accepted[process] || revokes && (fault == "200 nothing" || fault == "cut")) {
 				l.record.count("said dead", r.Token) // by Flame itself, as far as anybody can tell
 			}
-			if succeeded {
-				accepted[process] = true
-			}
+			accepted[process] = accepted[process] || succeeded
 			if t := a.issued[r.Token]; checks && fault != "" && (succeeded || r.Status == 403) && t != nil && t.endedIn >= 0 {
 				l.record.saidAlive = append(l.record.saidAlive, tokenIn{process, r.Token})
 			}
