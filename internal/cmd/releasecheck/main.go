@@ -183,7 +183,8 @@ func (c *check) build(ctx context.Context, name string, env ...string) (dist str
 	started := time.Now()
 	clone := filepath.Join(c.dir, name)
 	for _, args := range [][]string{
-		{"clone", "--quiet", "--no-tags", ".", clone},
+		{"clone", "--quiet", "--no-tags", "--no-checkout", ".", clone},
+		{"-C", clone, "checkout", "--quiet", "--detach", c.commit}, // HEAD may have moved since the first build
 		{"-C", clone, "remote", "set-url", "origin", origin},
 		{"-C", clone, "-c", "tag.gpgSign=false", "tag", "v" + version},
 	} {
