@@ -152,6 +152,38 @@ func TestOutageIsLearnedOnce(t *testing.T) {
 	}
 }
 
+// An origin is down after three failures in a row that took half a second. Until then,
+// each call is sent.
+func TestOutageBegins(t *testing.T) {
+	for name, test := range map[string]struct {
+		firstBackoff, after time.Duration // of the other call
+		failures            int
+		sent                bool
+	}{
+		"two failures":              {500 * time.Millisecond, time.Second, 2, true},             // at 0, 0.5
+		"three failures":            {500 * time.Millisecond, 2 * time.Second, 3, false},        // and 1.5 s
+		"three in less than half a": {100 * time.Millisecond, 400 * time.Millisecond, 3, true},  // at 0, 0.1, 0.3
+		"and one more":              {100 * time.Millisecond, 800 * time.Millisecond, 4, false}, // and 0.7 s
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := Config{MaxRetries: 20, FirstBackoff: test.firstBackoff, Jitter: func() float64 { return 1 }}
+			runInBubble(t, config, nil, func(t *testing.T, b *bubble) {
+				dials, listen := b.refuse()
+				trying := b.callAsync(t.Context(), OpCheck)
+				time.Sleep(test.after)
+				want(t, "failures", dials(), test.failures)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				defer cancel()
+				if e := b.call(ctx, OpCheck).failure(t); e.NotSent == test.sent {
+					t.Errorf("the other call made %d attempts", e.Attempts)
+				}
+				listen()
+				<-trying
+			})
+		})
+	}
+}
+
 // Once one request gets through, all are sent again.
 func TestOutageEnds(t *testing.T) {
 	runInBubble(t, Config{MaxRetries: 20}, nil, func(t *testing.T, b *bubble) {

@@ -38,7 +38,7 @@ var promises = []struct {
 		{"ca_certificate adds roots to trust, insecure_skip_verify trusts all, and TLS is 1.2 at least; nothing is sent to a server that is not trusted.", "TestUntrustedCertificate TestTrustedCertificate TestTLSWithTerraform TestAccSession_basic TestSessionAPIs flame.TestTLS flame.TestUnreachable"},
 		{"A wrong password is one failed login in a run.", "TestWrongPasswordIsSentOnce flame.TestRefusedLoginIsSentOnce flame.TestFirstLoginGoesAlone"},
 		{"What one origin asks for holds back no request to another; a date is by the server's clock.", "TestPauseOfAnotherEndpoint flame.TestPauseIsPerOrigin flame.TestRetryAfterByTheServersClock"},
-		{"An origin that is down is learned once in a run.", "flame.TestOutageIsLearnedOnce flame.TestOutageEnds flame.TestOutageIsPerOrigin TestNginxIsDown"},
+		{"An origin that is down is learned once in a run.", "flame.TestOutageBegins flame.TestOutageIsLearnedOnce flame.TestOutageEnds flame.TestOutageIsPerOrigin TestNginxIsDown"},
 		{"A 503 while other requests succeed hints at the rate.", "TestUnavailableWhileOthersSucceed"},
 		{"Requests go through the proxy that the environment names; a variable that cannot be used is an error, and nothing goes around it.", "TestProxyAndUserAgent flame.TestProxy TestProxyDiagnostics flame.TestProxyVariableUnusable flame.TestProxyVariableUnused"},
 		{"Missing credentials are an error of the plan, which names the places to set them.", "TestProviderEnvironment TestEphemeralDiagnostics"},
