@@ -156,12 +156,12 @@ func TestOutageIsLearnedOnce(t *testing.T) {
 // each call is sent.
 func TestOutageBegins(t *testing.T) {
 	for name, test := range map[string]struct {
-		firstBackoff, after time.Duration // of the other call
+		firstBackoff, after time.Duration // 0: half a second; after is when the other call is made
 		failures            int
 		sent                bool
 	}{
-		"two failures":              {500 * time.Millisecond, time.Second, 2, true},             // at 0, 0.5
-		"three failures":            {500 * time.Millisecond, 2 * time.Second, 3, false},        // and 1.5 s
+		"two failures":              {0, time.Second, 2, true},                                  // at 0, 0.5
+		"three failures":            {0, 2 * time.Second, 3, false},                             // and 1.5 s
 		"three in less than half a": {100 * time.Millisecond, 400 * time.Millisecond, 3, true},  // at 0, 0.1, 0.3
 		"and one more":              {100 * time.Millisecond, 800 * time.Millisecond, 4, false}, // and 0.7 s
 	} {

@@ -168,6 +168,48 @@ func TestActionInvoke(t *testing.T) {
 	}
 }
 
+// On an account whose revocations end all tokens of the user, the action tells of the
+// session that it has ended, as a warning and, because Terraform drops the warnings of an
+// action that a lifecycle triggers, as progress. From then on it spares live sessions.
+func TestActionSweeps(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Sweeping})
+	run := newSessionRun(t, fake, nil)
+	ended := createWith(t, run, nil)
+	leaked := openElsewhere(t, fake, 1)[0]
+	diags, progress, err := run.invoke(t.Context(), leaked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, endedID := flame.NewToken(leaked).SessionID(), flame.NewToken(ended.token).SessionID()
+	expectDiagnostics(t, diags, aWarning, "A revocation has ended another Flame session: session "+endedID, "until session "+id+" of the same user was revoked")
+	if len(diags) != 1 {
+		t.Fatalf("want one warning, got %s", diagnosticsText(diags))
+	}
+	want := []string{
+		"Revoking session " + id + " at " + fake.URL(), "Session " + id + " is revoked",
+		"Warning: " + diags[0].Summary + ". " + diags[0].Detail,
+	}
+	if !slices.Equal(progress, want) {
+		t.Errorf("got the messages %q", progress)
+	}
+	saw(t, fake, 0, 1, 1)
+
+	alive := createWith(t, run, nil)
+	leaked = openElsewhere(t, fake, 1)[0]
+	diags, progress, err = run.invoke(t.Context(), leaked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, aliveID := flame.NewToken(leaked).SessionID(), flame.NewToken(alive.token).SessionID()
+	expectDiagnostics(t, diags, anError, "The Flame token is not revoked, because that would end another session: session "+id,
+		"Revoking session "+id+" would end session "+aliveID+" too", "nothing was sent")
+	if len(diags) != 1 || len(progress) != 1 {
+		t.Errorf("want one error and one message, got %s and %q", diagnosticsText(diags), progress)
+	}
+	saw(t, fake, 0, 0, 0)
+	sameTokens(t, "alive", fake.Live(), alive.token, leaked)
+}
+
 // The action sends nothing if its token or the provider's arguments are of no use.
 func TestActionRefuses(t *testing.T) {
 	fake := newFake(t, flametest.Config{})

@@ -79,6 +79,100 @@ func TestRefreshNamesLiveSession(t *testing.T) {
 		"Session "+flame.NewToken(live.token).SessionID()+" of the same user is alive", "a login ends the earlier token")
 }
 
+// A login or a revocation whose answer is lost may have ended another session all the same:
+// the error comes with a warning.
+func TestLostAnswerEndsAnother(t *testing.T) {
+	lost := flametest.Fault{CarryOut: true, Drop: true}
+	const ended = "has ended another Flame session: session "
+	for name, test := range map[string]struct {
+		kind  flametest.Kind
+		op    flametest.Operation
+		call  func(t *testing.T, run *protocolRun, other heldSession) []*tfprotov6.Diagnostic
+		fails string // %s is the ID of the session that is to be revoked
+		texts []string
+	}{
+		"create": {
+			flametest.Superseding, flametest.OpOpen,
+			func(t *testing.T, run *protocolRun, _ heldSession) []*tfprotov6.Diagnostic {
+				return createWith(t, run, nil).diags
+			},
+			"ERROR: Could not open a Flame session", []string{"A login " + ended, "until a session with an unknown token was opened"},
+		},
+		"open": {
+			flametest.Superseding, flametest.OpOpen,
+			func(t *testing.T, run *protocolRun, _ heldSession) []*tfprotov6.Diagnostic {
+				opened, err := run.open(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return opened.diags
+			},
+			"ERROR: Could not open an ephemeral Flame session", []string{"A login " + ended, "until a session with an unknown token was opened"},
+		},
+		"delete": {
+			flametest.Sweeping, flametest.OpRevoke,
+			func(t *testing.T, run *protocolRun, other heldSession) []*tfprotov6.Diagnostic {
+				left, err := run.destroy(t.Context(), other)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return left.diags
+			},
+			"ERROR: Could not revoke the Flame session %s", []string{"A revocation " + ended, "until session %s of the same user was revoked"},
+		},
+		"close": {
+			flametest.Sweeping, flametest.OpRevoke,
+			func(t *testing.T, run *protocolRun, other heldSession) []*tfprotov6.Diagnostic {
+				diags, err := run.close(t.Context(), other)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return diags
+			},
+			"WARNING: Could not revoke the ephemeral Flame session %s", []string{"A revocation " + ended, "until session %s of the same user was revoked"},
+		},
+		"action": {
+			flametest.Sweeping, flametest.OpRevoke,
+			func(t *testing.T, run *protocolRun, other heldSession) []*tfprotov6.Diagnostic {
+				diags, _, err := run.invoke(t.Context(), other.token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return diags
+			},
+			"ERROR: Could not revoke the Flame session %s", []string{"A revocation " + ended, "until session %s of the same user was revoked"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFake(t, flametest.Config{Kind: test.kind})
+			run := newSessionRun(t, fake, nil)
+			var other heldSession
+			var err error
+			switch name {
+			case "delete", "action":
+				other = createWith(t, run, nil)
+			case "close":
+				other, err = run.open(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := createWith(t, run, nil)
+			fake.Script(test.op, lost)
+			got := diagnosticsText(test.call(t, run, other))
+			id, otherID := flame.NewToken(held.token).SessionID(), flame.NewToken(other.token).SessionID()
+			texts := []string{strings.ReplaceAll(test.fails, "%s", otherID), "Session " + id + " was alive"}
+			for _, text := range test.texts {
+				texts = append(texts, strings.ReplaceAll(text, "%s", otherID))
+			}
+			wantTexts(t, got, append(texts, test.texts[0]+id))
+			if slices.Contains(fake.Live(), held.token) {
+				t.Error("the other session is alive")
+			}
+		})
+	}
+}
+
 // Of many new sessions, two are opened: the third login would end a live one.
 func TestSupersedingManyNew(t *testing.T) {
 	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
