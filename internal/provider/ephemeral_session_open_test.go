@@ -5,6 +5,7 @@ package provider
 import (
 	"testing"
 
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
 	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
 )
 
@@ -35,4 +36,25 @@ resource "terraform_data" "user" {
 	w.apply() // plans first, once more
 	saw(t, fake, 2, 2, 0)
 	noneLive(t, fake)
+}
+
+// An open that fails because its login has ended a managed session revokes its own at
+// once, and not again at exit.
+func TestEphemeralThatEndsAnother(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	p := newTestProvider(newClock().Now, 0)
+	run, err := configureProvider(t.Context(), p, flameArguments(fake))
+	if err != nil {
+		t.Fatal(err)
+	}
+	managed := createWith(t, run, nil)
+	opened, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := flame.NewToken(managed.token).SessionID()
+	expectDiagnostics(t, opened.diags, anError, "An ephemeral login has ended a managed Flame session: session "+id, "so the ephemeral session was revoked")
+	noneLive(t, fake)
+	p.finish()
+	saw(t, fake, 2, 1, 1)
 }

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame"
+	"github.com/flameanalytics/terraform-provider-flame/internal/flame/flametest"
+)
+
+var (
+	noString      = tftypes.NewValue(tftypes.String, nil)
+	unknownString = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+)
+
+// rotateWhen returns a value of rotate_when_changed.
+func rotateWhen(release string) tftypes.Value {
+	return tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, map[string]tftypes.Value{"release": stringValue(release)})
+}
+
+// planReplacement plans the replacement of a session by one with these attributes, as
+// Terraform does: with the session, and then without.
+func planReplacement(t *testing.T, run *protocolRun, session heldSession, attributes map[string]tftypes.Value) (first, second *tfprotov6.PlanResourceChangeResponse) {
+	t.Helper()
+	first = planWith(t, run, session, attributes)
+	return first, planWith(t, run, heldSession{value: nothing(t, run), private: first.PlannedPrivate}, attributes)
+}
+
+// end applies the end of a session, with the private data of the plan.
+func end(t *testing.T, run *protocolRun, session heldSession, private []byte) *tfprotov6.ApplyResourceChangeResponse {
+	t.Helper()
+	applied, err := run.ApplyResourceChange(t.Context(), &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: sessionType, PriorState: session.value, Config: nothing(t, run), PlannedState: nothing(t, run), PlannedPrivate: private,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return applied
+}
+
+// A replacement needs of the provider's configuration only what the session does not set
+// itself, and nothing any more once the session is destroyed instead.
+func TestReplacementNeeds(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	elsewhere := newSessionRun(t, fake, map[string]tftypes.Value{"user": stringValue("bob@example.com"), "password": noString})
+
+	own := map[string]tftypes.Value{"user": stringValue(flametest.User), "password": stringValue(flametest.Password)}
+	run := newSessionRun(t, fake, nil)
+	session := createWith(t, run, own)
+	own["rotate_when_changed"] = rotateWhen("1")
+	_, plan := planReplacement(t, run, session, own)
+	expectDiagnostics(t, end(t, elsewhere, session, plan.PlannedPrivate).Diagnostics, anError)
+	saw(t, fake, 1, 1, 0)
+
+	run = newSessionRun(t, fake, nil)
+	session = createWith(t, run, nil)
+	_, plan = planReplacement(t, run, session, map[string]tftypes.Value{"rotate_when_changed": rotateWhen("1")})
+	fake.Script(flametest.OpRevoke, flametest.Fault{Status: 403})
+	failed := end(t, run, session, plan.PlannedPrivate)
+	expectDiagnostics(t, failed.Diagnostics, anError, "Could not revoke the Flame session")
+	destroyed, err := elsewhere.destroy(t.Context(), heldSession{value: failed.NewState, private: failed.Private})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, destroyed.diags, anError)
+	noneLive(t, fake)
+}
+
+// A session is opened with what the provider knows during apply, or not at all.
+func TestCreateWithoutProvider(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	run := newSessionRun(t, fake, nil)
+	plan := planWith(t, run, heldSession{value: nothing(t, run)}, nil)
+	for argument, test := range map[string]struct {
+		value tftypes.Value
+		text  string
+	}{
+		"user":     {noString, "No user for this Flame session"},
+		"password": {noString, "No password for this Flame session"},
+		"endpoint": {unknownString, "The provider's endpoint has no value yet"},
+	} {
+		run := newSessionRun(t, fake, map[string]tftypes.Value{argument: test.value})
+		planned := attributesOf(t, run, plan.PlannedState)
+		if argument == "user" {
+			planned["user"] = noString
+		}
+		applied, err := run.ApplyResourceChange(t.Context(), &tfprotov6.ApplyResourceChangeRequest{
+			TypeName: sessionType, PriorState: nothing(t, run), Config: sessionValue(t, run, nil), PlannedState: sessionValue(t, run, planned), PlannedPrivate: plan.PlannedPrivate,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectDiagnostics(t, applied.Diagnostics, anError, test.text)
+		if len(applied.Diagnostics) != 1 {
+			t.Errorf("%s: want one error, got %s", argument, diagnosticsText(applied.Diagnostics))
+		}
+	}
+	saw(t, fake, 0, 0, 0)
+}
+
+// Another user of the provider replaces a session that sets none, in a plan that has
+// refreshed it. No user of the provider, or one that is not known, replaces none.
+func TestUserOfTheProvider(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	inherits := createWith(t, newSessionRun(t, fake, nil), nil)
+	own := map[string]tftypes.Value{"user": stringValue(flametest.User)}
+	sets := createWith(t, newSessionRun(t, fake, nil), own)
+	for name, test := range map[string]struct {
+		user     tftypes.Value
+		replaces bool
+	}{
+		"the same": {stringValue(flametest.User), false},
+		"another":  {stringValue("bob@example.com"), true},
+		"none":     {noString, false},
+		"unknown":  {unknownString, false},
+	} {
+		for _, refresh := range []bool{true, false} {
+			run := newSessionRun(t, fake, map[string]tftypes.Value{"user": test.user})
+			planned := func(session heldSession, attributes map[string]tftypes.Value) (user string, replaced int) {
+				t.Helper()
+				if refresh {
+					var err error
+					if session, err = run.read(t.Context(), session); err != nil {
+						t.Fatal(err)
+					}
+				}
+				plan := planWith(t, run, session, attributes)
+				for _, path := range plan.RequiresReplace {
+					if path.String() != `AttributeName("user")` {
+						t.Errorf("%s: replaced because of %v", name, path)
+					}
+				}
+				if err := attributeOf(t, run.resource, plan.PlannedState, "user").As(&user); err != nil {
+					t.Fatal(err)
+				}
+				return user, len(plan.RequiresReplace)
+			}
+			want := flametest.User
+			if test.replaces {
+				want = "bob@example.com"
+			}
+			if user, replaced := planned(inherits, nil); user != want || replaced != map[bool]int{true: 1}[test.replaces] {
+				t.Errorf("%s, refreshed %v: the plan has the user %s, and %d attributes replace", name, refresh, user, replaced)
+			}
+			if user, replaced := planned(sets, own); user != flametest.User || replaced != 0 {
+				t.Errorf("%s, refreshed %v: a user of the session's own gives way to %s", name, refresh, user)
+			}
+		}
+	}
+}
+
+// A value of rotate_when_changed replaces a session that had none, unless an import has
+// just brought it.
+func TestRotateWhenChangedIsAdded(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	replaces := func(session heldSession, attributes map[string]tftypes.Value, want int) *tfprotov6.PlanResourceChangeResponse {
+		t.Helper()
+		plan := planWith(t, newSessionRun(t, fake, nil), session, attributes)
+		if len(plan.RequiresReplace) != want || want == 1 && plan.RequiresReplace[0].String() != `AttributeName("rotate_when_changed")` {
+			t.Errorf("replaced because of %v, want %d", plan.RequiresReplace, want)
+		}
+		return plan
+	}
+	some := map[string]tftypes.Value{"rotate_when_changed": rotateWhen("1")}
+	replaces(createWith(t, newSessionRun(t, fake, nil), nil), some, 1)
+
+	t.Setenv("A_TOKEN", openElsewhere(t, fake, 1)[0])
+	for _, first := range []map[string]tftypes.Value{nil, some} {
+		run := newSessionRun(t, fake, nil)
+		imported, err := run.importFrom(t.Context(), "env:A_TOKEN")
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := replaces(imported, first, 0)
+		applied, err := run.ApplyResourceChange(t.Context(), &tfprotov6.ApplyResourceChangeRequest{
+			TypeName: sessionType, PriorState: imported.value, Config: sessionValue(t, run, first), PlannedState: plan.PlannedState, PlannedPrivate: plan.PlannedPrivate,
+		})
+		if err != nil || len(applied.Diagnostics) > 0 {
+			t.Fatal(err, diagnosticsText(applied.Diagnostics))
+		}
+		replaces(heldSession{value: applied.NewState, private: applied.Private}, map[string]tftypes.Value{"rotate_when_changed": rotateWhen("2")}, 1)
+	}
+}
+
+// A plan warns of the sessions that a login may end once, and not if it is not known
+// whose session it opens.
+func TestPlanWarnsOnce(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	kept, replaced := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
+	id := flame.NewToken(kept.token).SessionID()
+	warning := "Opening another session of the user may end this one: Flame session " + id
+
+	run := newSessionRun(t, fake, nil)
+	planWith(t, run, kept, nil)
+	first, second := planReplacement(t, run, replaced, map[string]tftypes.Value{"rotate_when_changed": rotateWhen("1")})
+	for _, diags := range [][]*tfprotov6.Diagnostic{first.Diagnostics, second.Diagnostics, end(t, newSessionRun(t, fake, nil), replaced, second.PlannedPrivate).Diagnostics} {
+		if text := diagnosticsText(diags); strings.Count(text, warning) != 1 {
+			t.Errorf("want one warning of %s, got %s", id, text)
+		}
+	}
+
+	for name, arguments := range map[string]map[string]tftypes.Value{
+		"user":     {"user": unknownString},
+		"no user":  {"user": noString},
+		"endpoint": {"endpoint": unknownString},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := newSessionRun(t, fake, arguments)
+			planWith(t, run, kept, map[string]tftypes.Value{"user": stringValue(flametest.User)})
+			if text := diagnosticsText(planWith(t, run, heldSession{value: nothing(t, run)}, nil).Diagnostics); strings.Contains(text, id) {
+				t.Errorf("the plan of a session warns: %s", text)
+			}
+			config, err := protocolValue(run.ephemeral, map[string]tftypes.Value{"open": tftypes.NewValue(tftypes.Bool, false)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			opened, err := run.OpenEphemeralResource(t.Context(), &tfprotov6.OpenEphemeralResourceRequest{TypeName: sessionType, Config: config})
+			if err != nil || len(opened.Diagnostics) > 0 {
+				t.Fatal(err, diagnosticsText(opened.Diagnostics))
+			}
+			if user := attributeOf(t, run.ephemeral, opened.Result, "user"); user.IsKnown() != (name == "endpoint") {
+				t.Errorf("the ephemeral session's user is %v", user)
+			}
+		})
+	}
+}
+
+// The end of a replaced session spares its token while the plan keeps another session
+// that holds it, whichever is planned first. The apply is not shown that one.
+func TestReplacementLeavesSharedToken(t *testing.T) {
+	for _, keptFirst := range []bool{true, false} {
+		fake := sharingFake(t)
+		replaced, kept := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
+		run := newSessionRun(t, fake, nil)
+		for _, session := range []heldSession{replaced, kept} {
+			if _, err := run.read(t.Context(), session); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if keptFirst {
+			planWith(t, run, kept, nil)
+		}
+		_, plan := planReplacement(t, run, replaced, map[string]tftypes.Value{"rotate_when_changed": rotateWhen("1")})
+		if !keptFirst {
+			planWith(t, run, kept, nil)
+		}
+		fake.Reset()
+		ended := end(t, newSessionRun(t, fake, nil), replaced, plan.PlannedPrivate)
+		expectDiagnostics(t, ended.Diagnostics, aWarning, "The Flame token is not revoked, because another session holds it: session "+flame.NewToken(kept.token).SessionID())
+		saw(t, fake, 0, 0, 0)
+	}
+}
