@@ -242,8 +242,8 @@ type Casualties struct {
 }
 
 // loginEnded finds out whether a login has ended another session. It checks one session,
-// once for each account. If it is not certain that the login was carried out, the survival
-// of the other session says nothing.
+// once for each account. If it is not certain that the login was carried out, or that the
+// other session is of the same user, its survival says nothing.
 func (r *Run) loginEnded(ctx context.Context, held Held, certain bool) Casualties {
 	r.mu.Lock()
 	b := r.behaviorLocked(held.Account)
@@ -257,6 +257,7 @@ func (r *Run) loginEnded(ctx context.Context, held Held, certain bool) Casualtie
 		return r.doubtedLocked(held.Account, b.loginCheckFailed)
 	}
 	b.loginChecked = true
+	certain = certain && witness.Account.isKnown() // otherwise it may be another user's
 	r.mu.Unlock()
 	return r.askWitness(ctx, witness, &b.loginCheckFailed, func(survived bool) {
 		b.coexist, b.supersedes, b.loginChecked = survived && certain, !survived, certain || !survived
@@ -277,6 +278,7 @@ func (r *Run) revocationEnded(ctx context.Context, held Held, certain bool) Casu
 		return r.doubtedLocked(held.Account, true)
 	}
 	b.revocationChecked = true
+	certain = certain && witness.Account.isKnown()
 	r.mu.Unlock()
 	return r.askWitness(ctx, witness, &b.revocationCheckFailed, func(survived bool) {
 		b.sweeps, b.revocationChecked = !survived, certain || !survived
@@ -297,9 +299,7 @@ func (r *Run) askWitness(ctx context.Context, witness *known, failed *bool, lear
 	if witness.leaving { // revoked meanwhile: that is no proof
 		return Casualties{}
 	}
-	if !survived || witness.Account.isKnown() { // otherwise it may be another user's
-		learn(survived)
-	}
+	learn(survived)
 	after := dead
 	if survived {
 		after = alive
