@@ -198,7 +198,10 @@ func TestPlanWarnsOnce(t *testing.T) {
 	run := newSessionRun(t, fake, nil)
 	planWith(t, run, kept, nil)
 	first, second := planReplacement(t, run, replaced, map[string]tftypes.Value{"rotate_when_changed": rotateWhen("1")})
-	for _, diags := range [][]*tfprotov6.Diagnostic{first.Diagnostics, second.Diagnostics, end(t, newSessionRun(t, fake, nil), replaced, second.PlannedPrivate).Diagnostics} {
+	leaves := newSessionRun(t, fake, map[string]tftypes.Value{"revoke_on_destroy": tftypes.NewValue(tftypes.Bool, false)})
+	left := end(t, leaves, replaced, second.PlannedPrivate)
+	ended := end(t, newSessionRun(t, fake, nil), replaced, second.PlannedPrivate)
+	for _, diags := range [][]*tfprotov6.Diagnostic{first.Diagnostics, second.Diagnostics, left.Diagnostics, ended.Diagnostics} {
 		if text := diagnosticsText(diags); strings.Count(text, warning) != 1 {
 			t.Errorf("want one warning of %s, got %s", id, text)
 		}
