@@ -65,6 +65,7 @@ func TestIndependent(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		wantEnded(t, got.Ended)
+		wantEnded(t, got.Doubted)
 	}
 	wantRequests(t, fake, 5, 5, 2)
 }
@@ -162,6 +163,8 @@ func TestUnansweredChecks(t *testing.T) {
 			t.Errorf("%v: %+v, %v", kind, got, err)
 		}
 		wantEnded(t, got.Doubted, a, b, d)
+		run.Keep(a)
+		wantEnded(t, run.PlanOpen(account, "").Beside) // it cannot be found out
 		wantRequests(t, fake, 4, 1, 2)
 	}
 }

@@ -4,6 +4,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -111,6 +112,11 @@ func TestSwept(t *testing.T) {
 	if !revoke(t, run, b, session.AlreadyGone).Swept {
 		t.Error("a session that was in doubt is not known to have been swept")
 	}
+	gone, _ := open(t, newRun(t), account)
+	fake.Revoke(gone.Token.Reveal())
+	if revoke(t, run, gone, session.AlreadyGone).Swept {
+		t.Error("a session that was not seen alive was swept")
+	}
 	d, _ := open(t, run, account)
 	e, _ := open(t, run, account)
 	wantEnded(t, revoke(t, run, d, session.Spared).Others, e)
@@ -119,25 +125,36 @@ func TestSwept(t *testing.T) {
 	f, _ := open(t, run, another(account))
 	g, _ := open(t, run, another(account))
 	wantEnded(t, revoke(t, run, f, session.Revoked).Ended, g)
+
+	// The same of sessions that a refresh has found.
+	run = newRun(t)
+	fake.RevokeAll()
+	a, _ = open(t, newRun(t), account)
+	b, _ = open(t, newRun(t), account)
+	check(t, run, a)
+	check(t, run, b)
+	fake.Script(flametest.OpCheck, flametest.Fault{Status: 404})
+	wantEnded(t, revoke(t, run, a, session.Revoked).Doubted, b)
+	if !revoke(t, run, b, session.AlreadyGone).Swept {
+		t.Error("a session that a refresh found is not known to have been swept")
+	}
 }
 
 // What ended elsewhere was not swept.
 func TestEndedElsewhere(t *testing.T) {
 	fake, run, account := start(t, flametest.Config{})
-	ended := func(of session.Account) session.Held {
-		held, _ := open(t, newRun(t), of)
-		fake.Revoke(held.Token.Reveal())
-		return held
-	}
 	a, _ := open(t, run, account)
 	fake.Revoke(a.Token.Reveal())
 	if revoke(t, run, a, session.AlreadyGone).Swept {
 		t.Error("nothing else was revoked")
 	}
 
+	unseen, _ := open(t, newRun(t), account)
+	fake.Revoke(unseen.Token.Reveal())
+	run.Refreshed(unseen)
 	b, _ := open(t, run, account)
 	revoke(t, run, b, session.Revoked)
-	if revoke(t, run, ended(account), session.AlreadyGone).Swept {
+	if revoke(t, run, unseen, session.AlreadyGone).Swept {
 		t.Error("it was not seen alive")
 	}
 
@@ -303,9 +320,19 @@ func TestUnknownUserSurvives(t *testing.T) {
 		wantRequests(t, fake, 0, 1, 1)
 	}
 
-	// With revocations, the same: the first has no other witness.
-	fake, run, account := start(t, flametest.Config{Kind: flametest.Sweeping})
+	// A session of the user is the better witness.
+	fake, run, account := start(t, flametest.Config{Kind: flametest.Superseding})
+	first, _ := open(t, run, account)
 	imported, _ := open(t, newRun(t), another(account))
+	imported.Account.User = ""
+	check(t, run, imported)
+	if _, opened := open(t, run, account); !tells(opened.Ended, first) {
+		t.Error("the end of the first session is not told")
+	}
+
+	// With revocations, the same: the first has no other witness.
+	fake, run, account = start(t, flametest.Config{Kind: flametest.Sweeping})
+	imported, _ = open(t, newRun(t), another(account))
 	imported.Account.User = ""
 	check(t, run, imported)
 	a, _ := open(t, run, account)
@@ -344,6 +371,13 @@ func TestIndependenceIsNotForgotten(t *testing.T) {
 		t.Error("the login warns")
 	}
 	wantRequests(t, fake, 1, 0, 1)
+
+	// Of a session whose user is unknown, it is not known.
+	imported := session.Held{Instance: "imported", Account: session.Account{Endpoint: account.Endpoint}, Token: flame.NewToken("t")}
+	run.PlanOpen(account, "")
+	if !run.Keep(imported).Opens {
+		t.Error("the plan does not warn of an imported session")
+	}
 
 	// A login during the check of a token is no reason to check it again.
 	fake.Reset()
@@ -398,12 +432,30 @@ func TestKeepBeside(t *testing.T) {
 		t.Error("another session of the user is opened")
 	}
 
-	// One that is replaced after all is not kept.
+	// One that is ended after all is not kept.
 	_, run, account = start(t, flametest.Config{})
 	a = held(account, "a")
 	run.Keep(a)
+	if run.WasRefreshed("a") {
+		t.Error("no refresh has found it")
+	}
 	run.PlanEnd(a)
-	wantEnded(t, run.PlanOpen(account, "a").Beside)
+	wantEnded(t, run.PlanOpen(account, "").Beside)
+	b = a
+	b.Instance = "b"
+	if !run.Keep(b).Revokes {
+		t.Error("the plan revokes its token")
+	}
+
+	// Of two planned sessions, one is open.
+	_, run, account = start(t, flametest.Config{})
+	a = held(account, "a")
+	run.PlanOpen(account, "")
+	run.PlanOpen(account, "")
+	open(t, run, account)
+	if !run.Keep(a).Opens {
+		t.Error("one more is to be opened")
+	}
 
 	// Two sessions with one token keep it.
 	_, run, account = start(t, flametest.Config{})
@@ -414,6 +466,13 @@ func TestKeepBeside(t *testing.T) {
 		if beside := run.Keep(kept); beside.Opens || beside.Revokes {
 			t.Errorf("both are kept: %+v", beside)
 		}
+	}
+	if got := run.SharedSessions(account); !slices.Equal(got, []string{a.Token.SessionID()}) {
+		t.Errorf("shared: %v", got)
+	}
+	run.PlanEnd(a)
+	if run.Keep(b).Revokes {
+		t.Error("the token stays alive for the other session")
 	}
 
 	// An ephemeral one that holds the token does not outlive the plan.
@@ -438,6 +497,7 @@ func TestCheckedAfterEphemeral(t *testing.T) {
 		t.Fatal(err)
 	}
 	ephemeral.Token = opened.Token
+	wantEnded(t, run.Suspects(managed), ephemeral)
 	if _, err := run.Close(t.Context(), ephemeral); err != nil {
 		t.Error(err)
 	}
@@ -469,6 +529,17 @@ func TestBesideAreKeptAndUnchecked(t *testing.T) {
 	check(t, run, a)
 	run.Keep(a)
 	_, opened = open(t, run, account) // the check of it shows that all is well
+	wantEnded(t, opened.Beside)
+	run.Keep(held("unchecked"))
+	_, opened = open(t, run, account)
+	wantEnded(t, opened.Beside)
+
+	_, run, account = start(t, flametest.Config{Kind: flametest.Superseding})
+	a, _ = open(t, newRun(t), account)
+	check(t, run, a)
+	run.Keep(a)
+	_, opened = open(t, run, account) // the check of it shows that it is dead
+	wantEnded(t, opened.Ended, a)
 	wantEnded(t, opened.Beside)
 }
 
@@ -511,4 +582,216 @@ func TestOrder(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
+}
+
+// Two tokens that refreshes have found alive show it for good, a dead one shows nothing.
+func TestRefreshesShow(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{})
+	a, _ := open(t, newRun(t), account)
+	b, _ := open(t, newRun(t), account)
+	check(t, run, a)
+	check(t, run, b)
+	fake.Revoke(a.Token.Reveal())
+	if alive, err := run.Check(t.Context(), a); alive || err != nil {
+		t.Errorf("check: %v, %v", alive, err)
+	}
+	check(t, run, b)
+	run.Keep(b)
+	wantEnded(t, run.PlanOpen(account, "").Beside)
+
+	run = newRun(t)
+	check(t, run, b)
+	run.Refreshed(a)
+	if alive, err := run.Check(t.Context(), a); alive || err != nil {
+		t.Errorf("check: %v, %v", alive, err)
+	}
+	run.Keep(b)
+	wantEnded(t, run.PlanOpen(account, "").Beside, b)
+
+	// A check that fails says nothing of the token.
+	run = newRun(t)
+	other := b
+	other.Instance = "other"
+	run.Refreshed(b)
+	run.Refreshed(other)
+	fake.Script(flametest.OpCheck, flametest.Fault{Status: 404})
+	if _, err := run.Check(t.Context(), b); err == nil {
+		t.Error("the check did not fail")
+	}
+	if !run.Release(other) {
+		t.Error("a session whose check failed does not count as a holder")
+	}
+}
+
+// A login or a revocation that Flame refuses has done nothing, so nothing is checked. One
+// whose answer is lost may have done all.
+func TestFailedRequests(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		fault := flametest.Fault{Status: 403}
+		if !refused {
+			fault = flametest.Fault{CarryOut: true, Drop: true}
+		}
+		fake, run, account := start(t, flametest.Config{Kind: flametest.Superseding})
+		a, _ := open(t, run, account)
+		fake.Script(flametest.OpOpen, fault, fault)
+		want := []session.Held{a}
+		if refused {
+			want = nil
+		}
+		wantEnded(t, fails(t, run, account).Ended, want...)
+		if checks := fake.Count(flametest.OpCheck); checks != len(want) {
+			t.Errorf("%d checks after a login", checks)
+		}
+
+		fake, run, account = start(t, flametest.Config{Kind: flametest.Sweeping})
+		a, _ = open(t, run, account)
+		b, _ := open(t, run, account)
+		fake.Reset()
+		fake.Script(flametest.OpRevoke, fault, flametest.Fault{Status: 403})
+		got, err := run.Revoke(t.Context(), b)
+		if err == nil {
+			t.Error("the revocation did not fail")
+		}
+		if want = []session.Held{a}; refused {
+			want = nil
+		}
+		wantEnded(t, got.Ended, want...)
+		if checks := fake.Count(flametest.OpCheck); checks != len(want) {
+			t.Errorf("%d checks after a revocation", checks)
+		}
+	}
+}
+
+// Another API may have the same users: its sessions are others.
+func TestAccountIsOfOneEndpoint(t *testing.T) {
+	here, run, account := start(t, flametest.Config{Kind: flametest.Superseding})
+	there, _, elsewhere := start(t, flametest.Config{Kind: flametest.Superseding})
+	a, _ := open(t, run, account)
+	_, opened := open(t, run, elsewhere)
+	wantEnded(t, opened.Ended)
+	run.Keep(a)
+	wantEnded(t, run.PlanOpen(elsewhere, "").Beside)
+	wantRequests(t, here, 1, 0, 0)
+	wantRequests(t, there, 1, 0, 0)
+}
+
+// Flame's ID of the user outlives calls that do not know it, and tells who has two logins.
+func TestUserIDIsKept(t *testing.T) {
+	_, _, account := start(t, flametest.Config{})
+	without := session.Held{Instance: "a", Account: account, Token: flame.NewToken("t")}
+	with := without
+	with.Account.UserID = "7"
+	for _, seen := range [][]session.Held{{with, without}, {without, with}} {
+		run := newRun(t)
+		for _, held := range seen {
+			run.Keep(held)
+		}
+		wantEnded(t, run.PlanOpen(session.Account{Endpoint: account.Endpoint, User: "alias", UserID: "7"}, "").Beside, without)
+	}
+}
+
+// A session of which only Flame's ID of the user is known shows what a login does.
+func TestKnownByID(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{})
+	moved, opened := open(t, newRun(t), account)
+	moved.Account = session.Account{Endpoint: account.Endpoint, UserID: opened.UserID}
+	check(t, run, moved)
+	for range 3 {
+		open(t, run, account)
+	}
+	wantRequests(t, fake, 4, 0, 2)
+}
+
+// Logins of two users go side by side, and so do those of one that end no other. Others
+// wait, and an interrupt ends the wait.
+func TestLoginsSideBySide(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{})
+	held, _ := open(t, run, account)
+	waits := func(ctx context.Context, of session.Account) error {
+		_, err := run.Open(ctx, session.Held{Instance: session.NewInstanceID(), Account: of}, password)
+		return err
+	}
+	hang := func(op flametest.Operation, call func()) (release func()) {
+		t.Helper()
+		fake.Reset()
+		fake.Script(op, flametest.Fault{Hang: true})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			call()
+		}()
+		if err := fake.Await(t.Context(), op, 1); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			fake.Release()
+			<-done
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	inTime, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+
+	release := hang(flametest.OpOpen, func() { open(t, run, account) })
+	if err := waits(inTime, another(account)); err != nil {
+		t.Errorf("another user's login: %v", err)
+	}
+	if err := waits(ended, account); !errors.Is(err, session.ErrAccountBusy) {
+		t.Errorf("the second login of a user: %v, want that the account is busy", err)
+	}
+	release() // the check after it shows that a login ends nothing
+	release = hang(flametest.OpOpen, func() { open(t, run, account) })
+	if err := waits(inTime, account); err != nil {
+		t.Errorf("the third login of a user: %v", err)
+	}
+	release()
+	release = hang(flametest.OpRevoke, func() { revoke(t, run, held, session.Revoked) })
+	if err := waits(ended, account); !errors.Is(err, session.ErrAccountBusy) {
+		t.Errorf("a login during a revocation: %v, want that the account is busy", err)
+	}
+	if n := fake.Count(flametest.OpOpen); n != 0 {
+		t.Errorf("%d logins were sent during a revocation", n)
+	}
+	release()
+}
+
+// Who is no longer held, or is left to another holder, is not told of.
+func TestLeft(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{Kind: flametest.Shared})
+	a, _ := open(t, newRun(t), account)
+	run.Refreshed(a)
+	b, _ := open(t, run, account)
+	if stillHeld, givenAgain := run.PlanEnd(a); !stillHeld || !givenAgain {
+		t.Errorf("the end of the earlier one: %v, %v", stillHeld, givenAgain)
+	}
+	run.LeaveToOthers(a)
+	if run.Release(b) {
+		t.Error("a session that was left to another one still holds its token")
+	}
+	c, _ := open(t, run, account)
+	got, err := run.RevokeForAll(t.Context(), session.Account{Endpoint: account.Endpoint}, c.Token)
+	if err != nil || got.Result != session.Revoked {
+		t.Errorf("%+v, %v", got, err)
+	}
+	wantEnded(t, got.Ended)
+	wantLive(t, fake)
+
+	fake, run, account = start(t, flametest.Config{})
+	a, _ = open(t, run, account)
+	b, _ = open(t, run, account)
+	c, _ = open(t, run, account)
+	fake.Reset()
+	fake.Script(flametest.OpCheck, flametest.Fault{Hang: true, Status: 401})
+	revoked := make(chan session.Revocation)
+	go func() {
+		got, _ := run.Revoke(t.Context(), c)
+		revoked <- got
+	}()
+	if err := fake.Await(t.Context(), flametest.OpCheck, 1); err != nil {
+		t.Fatal(err)
+	}
+	run.Release(a)
+	fake.Release()
+	wantEnded(t, (<-revoked).Ended, b)
 }
