@@ -302,6 +302,29 @@ func TestStaleConnection(t *testing.T) {
 	})
 }
 
+// If another connection can be made instead, that is no attempt.
+func TestStaleConnectionCostsNoRetry(t *testing.T) {
+	runInBubble(t, Config{MaxRetries: 0}, nil, func(t *testing.T, b *bubble) {
+		stale := &staleConn{}
+		b.client.dialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := b.listener.dial(ctx, network, addr)
+			if stale.Conn == nil {
+				stale.Conn = conn
+				return stale, err
+			}
+			return conn, err
+		}
+		if r := b.call(t.Context(), OpCheck); r.err != nil {
+			t.Fatal(r.err)
+		}
+		stale.broken.Store(true)
+		if r := b.call(t.Context(), OpOpen); r.err != nil {
+			t.Error(r.err)
+		}
+		want(t, "attempts", len(b.observed()), 2)
+	})
+}
+
 // staleConn fails to write once it is broken.
 type staleConn struct {
 	net.Conn

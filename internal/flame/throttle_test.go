@@ -150,3 +150,20 @@ func TestThrottleIgnoresOneRequest(t *testing.T) {
 		t.Errorf("the throttle learned %.1f requests per second", throttle.limit().Limit())
 	}
 }
+
+// However often Flame says that there are too many requests, one in a second is tried.
+func TestThrottleHasAFloor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th throttle
+		for range 3 {
+			th.recordSent()
+		}
+		for range 100 {
+			th.limited(0)
+			time.Sleep(time.Second)
+		}
+		if got := th.limit().Limit(); got != 1 {
+			t.Errorf("the rate is %v per second", got)
+		}
+	})
+}
