@@ -294,6 +294,51 @@ func TestFindMoveSource(t *testing.T) {
 	}
 }
 
+// Each attribute that may hold Flame's answer, the token alone or the request is searched.
+func TestMoveSourceAttributes(t *testing.T) {
+	for resource, test := range map[string]struct{ responses, bareTokens, requests []string }{
+		"restful_operation": {[]string{"sensitive_output", "output"}, nil, []string{"body"}},
+		"restful_resource":  {[]string{"sensitive_output", "output"}, nil, []string{"body"}},
+		"restapi_object":    {[]string{"create_response", "api_data", "api_response"}, nil, []string{"data"}},
+		"terraform_data":    {[]string{"store", "output", "input", "triggers_replace"}, []string{"store", "output", "input"}, []string{"store", "input", "triggers_replace"}},
+		"null_resource":     {[]string{"triggers"}, nil, []string{"triggers"}},
+	} {
+		source := moveSources[slices.IndexFunc(moveSources, func(s moveSource) bool { return s.resource == resource })]
+		answer := map[string]any{"auth_token": "a", "id": "7", "email": "ada@example.com", "full_name": "Ada"}
+		for _, response := range test.responses {
+			got, _, found := source.find(map[string]any{response: answer})
+			want := sessionModel{
+				AuthToken: types.StringValue("a"), UserID: types.StringValue("7"),
+				Email: types.StringValue("ada@example.com"), FullName: types.StringValue("Ada"),
+			}
+			if !found || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, %s: got %v, %v", resource, response, got, found)
+			}
+		}
+		for _, attribute := range test.bareTokens {
+			if got, _, found := source.find(map[string]any{attribute: "a"}); !found || got.AuthToken.ValueString() != "a" {
+				t.Errorf("%s, text in %s: got %v, %v", resource, attribute, got, found)
+			}
+		}
+		for _, request := range test.requests {
+			members := map[string]any{"user": "ada", "endpoint": "https://flame.example"}
+			attributes := map[string]any{request: members}
+			if response := test.responses[len(test.responses)-1]; response == request {
+				members["auth_token"] = "a"
+			} else {
+				attributes[response] = answer
+			}
+			if got, endpoint, _ := source.find(attributes); got.User.ValueString() != "ada" || endpoint != "https://flame.example" {
+				t.Errorf("%s, %s: got %v, endpoint %q", resource, request, got, endpoint)
+			}
+		}
+		inner := map[string]any{"output": answer}
+		if _, _, found := source.find(map[string]any{test.responses[0]: inner}); !found {
+			t.Errorf("%s: an output inside is not searched", resource)
+		}
+	}
+}
+
 // Where a token is looked for, in shapes that are rarer than those in testdata.
 func TestMoveSourceFind(t *testing.T) {
 	for name, test := range map[string]struct {
