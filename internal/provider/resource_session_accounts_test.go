@@ -96,7 +96,8 @@ func TestLostAnswerEndsAnother(t *testing.T) {
 			func(t *testing.T, run *protocolRun, _ heldSession) []*tfprotov6.Diagnostic {
 				return createWith(t, run, nil).diags
 			},
-			"ERROR: Could not open a Flame session", []string{"A login " + ended, "until a session with an unknown token was opened"},
+			"ERROR: Could not open a Flame session",
+			[]string{"A login " + ended, "until a session with an unknown token was opened"},
 		},
 		"open": {
 			flametest.Superseding, flametest.OpOpen,
@@ -107,7 +108,8 @@ func TestLostAnswerEndsAnother(t *testing.T) {
 				}
 				return opened.diags
 			},
-			"ERROR: Could not open an ephemeral Flame session", []string{"A login " + ended, "until a session with an unknown token was opened"},
+			"ERROR: Could not open an ephemeral Flame session",
+			[]string{"A login " + ended, "until a session with an unknown token was opened"},
 		},
 		"delete": {
 			flametest.Sweeping, flametest.OpRevoke,
@@ -118,7 +120,8 @@ func TestLostAnswerEndsAnother(t *testing.T) {
 				}
 				return left.diags
 			},
-			"ERROR: Could not revoke the Flame session %s", []string{"A revocation " + ended, "until session %s of the same user was revoked"},
+			"ERROR: Could not revoke the Flame session %s",
+			[]string{"A revocation " + ended, "until session %s of the same user was revoked"},
 		},
 		"close": {
 			flametest.Sweeping, flametest.OpRevoke,
@@ -129,7 +132,8 @@ func TestLostAnswerEndsAnother(t *testing.T) {
 				}
 				return diags
 			},
-			"WARNING: Could not revoke the ephemeral Flame session %s", []string{"A revocation " + ended, "until session %s of the same user was revoked"},
+			"WARNING: Could not revoke the ephemeral Flame session %s",
+			[]string{"A revocation " + ended, "until session %s of the same user was revoked"},
 		},
 		"action": {
 			flametest.Sweeping, flametest.OpRevoke,
@@ -140,7 +144,8 @@ func TestLostAnswerEndsAnother(t *testing.T) {
 				}
 				return diags
 			},
-			"ERROR: Could not revoke the Flame session %s", []string{"A revocation " + ended, "until session %s of the same user was revoked"},
+			"ERROR: Could not revoke the Flame session %s",
+			[]string{"A revocation " + ended, "until session %s of the same user was revoked"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
