@@ -120,8 +120,8 @@ func addDoubted(diags *diag.Diagnostics, event, kind string, doubted []session.H
 	for _, doubted := range doubted {
 		other := doubted.Token.SessionID()
 		diags.AddWarning("Another Flame session may have ended: session "+other,
-			fmt.Sprintf("Session %s was alive until %s for the same user. On some accounts, %s. The provider could not check whether this account does so, and session %s may be dead. "+
-				"Plan again with a refresh to find out. %s", other, event, kind, other, oneSessionPerUser))
+			fmt.Sprintf("Session %s was alive until %s for the same user. On some accounts, %s. The provider could not find out whether session %s is dead. "+
+				"Plan again with a refresh to see. %s", other, event, kind, other, oneSessionPerUser))
 	}
 }
 

@@ -238,7 +238,7 @@ func (r *Run) witnessLocked(held Held) *known {
 // Casualties are what a login or a revocation did to other live sessions of the account.
 type Casualties struct {
 	Ended   []Held // dead since
-	Doubted []Held // alive until then; the check of what became of them failed
+	Doubted []Held // alive until then; what became of them could not be checked
 }
 
 // loginEnded finds out whether a login has ended another session. It checks one session,
@@ -259,7 +259,7 @@ func (r *Run) loginEnded(ctx context.Context, held Held, certain bool) Casualtie
 	b.loginChecked = true
 	certain = certain && witness.Account.isKnown() // otherwise it may be another user's
 	r.mu.Unlock()
-	return r.askWitness(ctx, witness, &b.loginCheckFailed, func(survived bool) {
+	return r.askWitness(ctx, held.Account, witness, &b.loginCheckFailed, func(survived bool) {
 		b.coexist, b.supersedes, b.loginChecked = survived && certain, !survived, certain || !survived
 	})
 }
@@ -280,34 +280,39 @@ func (r *Run) revocationEnded(ctx context.Context, held Held, certain bool) Casu
 	b.revocationChecked = true
 	certain = certain && witness.Account.isKnown()
 	r.mu.Unlock()
-	return r.askWitness(ctx, witness, &b.revocationCheckFailed, func(survived bool) {
+	return r.askWitness(ctx, held.Account, witness, &b.revocationCheckFailed, func(survived bool) {
 		b.sweeps, b.revocationChecked = !survived, certain || !survived
 	})
 }
 
-// askWitness checks whether a session is still alive, and tells learn. It returns the
-// sessions of its account that have died: the witness, and with it all that were in
-// doubt. If Flame does not say, all of these stay in doubt.
-func (r *Run) askWitness(ctx context.Context, witness *known, failed *bool, learn func(survived bool)) (c Casualties) {
+// askWitness checks whether a session of an account is still alive, and tells learn. It
+// returns the sessions of the account that have died: the witness, and with it all that
+// were in doubt. Those whose user is unknown stay in doubt. If Flame does not say, all do.
+func (r *Run) askWitness(ctx context.Context, account Account, witness *known, failed *bool, learn func(survived bool)) (c Casualties) {
 	survived, err := r.client.Check(ctx, witness.Account.Endpoint, witness.Token)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
 		*failed = true
-		return r.doubtedLocked(witness.Account, true)
+		return r.doubtedLocked(account, true)
 	}
 	if witness.leaving { // revoked meanwhile: that is no proof
 		return Casualties{}
 	}
 	learn(survived)
-	after := dead
-	if survived {
-		after = alive
-	}
-	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && k.Account.same(witness.Account) }) {
-		k.status = after
-		if !survived && !k.leaving {
-			c.Ended = append(c.Ended, k.Held)
+	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && k.Account.same(account) }) {
+		switch {
+		case survived:
+			k.status = alive
+		case k != witness && !k.Account.isKnown(): // it may be another user's
+			if !k.leaving {
+				c.Doubted = append(c.Doubted, k.Held)
+			}
+		default:
+			k.status = dead
+			if !k.leaving {
+				c.Ended = append(c.Ended, k.Held)
+			}
 		}
 	}
 	return c
