@@ -115,3 +115,15 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorLogValue(t *testing.T) {
+	e := &Error{
+		Op: OpRevoke, Host: "flame.example", Path: "/api/v1/sessions", Reason: ErrStatus, Detail: "a page of HTML",
+		Status: 502, ProxyStatus: 407, RequestID: "r-1", Attempts: 3,
+	}
+	want := "[method=DELETE host=flame.example path=/api/v1/sessions reason=" + ErrStatus.Error() +
+		" detail=a page of HTML status=502 proxy_status=407 request_id=r-1 attempts=3]"
+	if got := e.LogValue().String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
