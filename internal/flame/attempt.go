@@ -215,9 +215,14 @@ func http1Conn(conn net.Conn) *countedConn {
 
 // refusedUnprocessed reports whether the server refused a request's stream or was going
 // away, so that it did nothing (RFC 9113, 8.7). net/http tells that in the error's text
-// alone.
+// alone. A request that the server did not count as refused when it went away may have
+// been carried out; net/http mentions GOAWAY then too.
 func refusedUnprocessed(err error) bool {
-	return strings.Contains(err.Error(), "REFUSED_STREAM") || strings.Contains(err.Error(), "GOAWAY")
+	text := err.Error()
+	if strings.Contains(text, "server sent GOAWAY and closed the connection") {
+		return false
+	}
+	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "GOAWAY")
 }
 
 // failure returns the error of an attempt that got no whole response.

@@ -3,9 +3,14 @@
 package flame_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -42,8 +47,58 @@ func TestResetStreamIsNotRepeated(t *testing.T) {
 					if e.Lost != want {
 						t.Errorf("%d sessions lost, want %d", e.Lost, want)
 					}
+					if !errors.Is(e, flame.ErrLost) || strings.Contains(e.Detail, "unprocessed") == test.lost {
+						t.Errorf("got %v", e)
+					}
 				})
 			}
+		}
+	}
+}
+
+// A server that goes away names the last stream that it may have carried out.
+func TestServerGoesAway(t *testing.T) {
+	for name, test := range map[string]struct {
+		last uint32 // the request has stream 1
+		code http2.ErrCode
+		lost int
+	}{
+		"before the request": {0, http2.ErrCodeNo, 0},
+		"with an error":      {0, http2.ErrCodeEnhanceYourCalm, 0},
+		"after the request":  {1, http2.ErrCodeNo, 1},
+		"in its own words":   {1, http2.ErrCodeRefusedStream, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewUnstartedServer(nil)
+			server.TLS = &tls.Config{NextProtos: []string{"h2"}} //nolint:gosec // httptest has no TLS below 1.2
+			server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
+				"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { goAway(conn, test.last, test.code) },
+			}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			client, _ := newClient(t, flame.Config{InsecureSkipVerify: true})
+			_, err := client.Open(t.Context(), parse(t, server.URL), credentials)
+			if e := asError(t, err); e.Lost != test.lost || !errors.Is(e, flame.ErrLost) {
+				t.Errorf("%d sessions lost, want %d: %v", e.Lost, test.lost, e)
+			}
+		})
+	}
+}
+
+// goAway waits for a request, then says GOAWAY and closes the connection.
+func goAway(conn net.Conn, last uint32, code http2.ErrCode) {
+	defer conn.Close() //nolint:errcheck // the client sees it
+	_, _ = io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface)))
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings()
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return
+		}
+		if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
+			_ = framer.WriteGoAway(last, code, nil)
+			return
 		}
 	}
 }
