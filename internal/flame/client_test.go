@@ -546,6 +546,9 @@ func TestInvalidTokenIsNotSent(t *testing.T) {
 			if !errors.Is(err, flame.ErrTokenUnusable) {
 				t.Errorf("%s %q: got %v, want %v", methods[op], token, err, flame.ErrTokenUnusable)
 			}
+			if e := asError(t, err); e.Op != op || e.Host == "" {
+				t.Errorf("%s %q: the error names another call: %v", methods[op], token, err)
+			}
 			if err != nil && strings.Contains(fmt.Sprintf("%+v %#v", err, err), "s3") {
 				t.Errorf("%s %q: the error repeats the token: %v", methods[op], token, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -299,6 +300,45 @@ func TestStaleConnection(t *testing.T) {
 		want(t, "reason", e.Reason, ErrUnreachable)
 		want(t, "lost a session", e.Lost > 0, false)
 		want(t, "requests", len(b.received()), 1)
+	})
+}
+
+// Nothing was sent either if writing to a new connection failed at once.
+func TestBrokenNewConnection(t *testing.T) {
+	runInBubble(t, Config{MaxRetries: 0}, nil, func(t *testing.T, b *bubble) {
+		b.client.dialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := b.listener.dial(ctx, network, addr)
+			broken := &staleConn{Conn: conn}
+			broken.broken.Store(true)
+			return broken, err
+		}
+		e := b.call(t.Context(), OpOpen).failure(t)
+		want(t, "reason", e.Reason, ErrUnreachable)
+		want(t, "lost sessions", e.Lost, 0)
+	})
+}
+
+// If the first connection was dead, an interrupt ends a login that waits for a second one.
+func TestCancelBetweenConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		endpoint, err := ParseEndpoint("https://flame.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reqCtx, wire, done := New(Config{}).follow(ctx, &call{op: OpOpen, endpoint: endpoint})
+		defer done()
+		trace := wire.trace(ctx)
+		trace.GetConn("")
+		trace.GotConn(httptrace.GotConnInfo{}) // over HTTP/2, written bytes say nothing
+		cancel()
+		synctest.Wait()
+		if err := reqCtx.Err(); err != nil {
+			t.Fatalf("a login that may have been sent was ended: %v", err)
+		}
+		trace.GetConn("")
+		want(t, "the request's end", reqCtx.Err(), context.Canceled)
+		want(t, "reason", wire.failure(ctx, reqCtx.Err()).Reason, ErrInterrupted)
 	})
 }
 

@@ -215,6 +215,11 @@ func TestOutageLeavesLoneCallsAlone(t *testing.T) {
 		e := b.call(t.Context(), OpRevoke).failure(t)
 		want(t, "attempts", e.Attempts, 21)
 		want(t, "connections tried", dials(), 21)
+		// The next calls find out with one attempt each whether it is up again.
+		for n := range 2 {
+			want(t, "attempts", b.call(t.Context(), OpRevoke).failure(t).Attempts, 1)
+			want(t, "connections tried", dials(), 22+n)
+		}
 	})
 	runInBubble(t, Config{MaxRetries: 2}, always(http.StatusServiceUnavailable), func(t *testing.T, b *bubble) {
 		for range 10 {
