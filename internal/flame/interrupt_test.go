@@ -338,7 +338,7 @@ func TestCancelBetweenConnections(t *testing.T) {
 		}
 		trace.GetConn("")
 		want(t, "the request's end", reqCtx.Err(), context.Canceled)
-		want(t, "reason", wire.failure(ctx, reqCtx.Err()).Reason, ErrInterrupted)
+		want(t, "reason", wire.failure(ctx, context.Canceled).Reason, ErrInterrupted)
 	})
 }
 
