@@ -225,8 +225,8 @@ func (g generator) between(run *Run, config Config, names []string) {
 	}
 }
 
-// trouble draws what goes wrong at the APIs. For DELETE, the answers that prove nothing are
-// the likeliest.
+// trouble draws what goes wrong at the APIs. The likeliest are lost answers to what was
+// carried out and, for DELETE, answers that prove nothing.
 func (g generator) trouble(run *Run) {
 	for range g.number(1, 3, "faults") {
 		first := pick(g, "from", 1, 1, 2, 3)
@@ -234,8 +234,11 @@ func (g generator) trouble(run *Run) {
 			API: pick(g, "API", "one", "one", "one", "two"), Op: pick(g, "operation", flametest.OpOpen, flametest.OpRevoke, flametest.OpCheck),
 			First: first, Last: first + pick(g, "how many", 0, 1, 2, 10), What: pick(g, "fault", faultNames...),
 		}
-		if f.Op == flametest.OpRevoke && g.chance(2, "proves nothing") {
+		switch {
+		case f.Op == flametest.OpRevoke && g.chance(3, "proves nothing"):
 			f.What = pick(g, "fault", "404", "404 HTML", "410", "401 HTML", "401 Basic", "200 HTML")
+		case f.Op != flametest.OpCheck && g.chance(4, "answer lost"):
+			f.What = pick(g, "fault", "reset done", "503 done")
 		}
 		run.Faults = append(run.Faults, f)
 	}

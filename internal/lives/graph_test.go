@@ -271,9 +271,11 @@ func (w *walk) needed(name string) bool {
 }
 
 func (w *walk) close(opened *object) bool {
-	w.record.count("closed", opened.token())
 	delete(w.record.inUse, opened.token())
-	_, ok := call(w, opened.name, w.p.server.CloseEphemeralResource, &tfprotov6.CloseEphemeralResourceRequest{TypeName: sessionType, Private: opened.private})
+	response, ok := call(w, opened.name, w.p.server.CloseEphemeralResource, &tfprotov6.CloseEphemeralResourceRequest{TypeName: sessionType, Private: opened.private})
+	if response != nil {
+		w.record.count("closed", opened.token())
+	}
 	return ok
 }
 
