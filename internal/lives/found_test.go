@@ -159,6 +159,19 @@ var found = map[string]struct {
 			{Op: Apply, Order: 48},
 		},
 	}},
+	"an ephemeral session that closes while it is in doubt, sweeping": {"dead in use", Script{
+		World: World{Kind: flametest.Sweeping},
+		Runs: []Run{{
+			Config: &Config{
+				Providers: []Provider{{}, {Retries: 1, NoRevoke: true}},
+				Sessions: []Session{
+					{Name: "a", CBD: true, Rotate: 720}, {Name: "b", Provider: 1}, {Name: "c", After: "x", Rotate: 720}, {Name: "d", After: "c", Rotate: 24, Changed: "1"},
+				},
+				Ephemerals: []Ephemeral{{Name: "x", Provider: 1, User: "ada", Password: "right"}, {Name: "y", Provider: 1}},
+			},
+			Op: "plan, apply", Order: 14,
+		}},
+	}},
 	"an ephemeral session of a user whose session the plan ends, superseding": {"healthy run failed", Script{
 		World: World{Kind: flametest.Superseding},
 		Runs: []Run{

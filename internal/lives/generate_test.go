@@ -235,7 +235,7 @@ func (g generator) trouble(run *Run) {
 			First: first, Last: first + pick(g, "how many", 0, 1, 2, 10), What: pick(g, "fault", faultNames...),
 		}
 		switch {
-		case f.Op == flametest.OpRevoke && g.chance(3, "proves nothing"):
+		case f.Op == flametest.OpRevoke && g.chance(4, "proves nothing"):
 			f.What = pick(g, "fault", "404", "404 HTML", "410", "401 HTML", "401 Basic", "200 HTML")
 		case f.Op != flametest.OpCheck && g.chance(4, "answer lost"):
 			f.What = pick(g, "fault", "reset done", "503 done")

@@ -300,22 +300,24 @@ func (r *Run) askWitness(ctx context.Context, account Account, witness *known, f
 		return Casualties{}
 	}
 	learn(survived)
-	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && k.Account.same(account) }) {
+	for _, k := range r.doubtfulLocked(account) {
 		switch {
 		case survived:
 			k.status = alive
 		case k != witness && !k.Account.isKnown(): // it may be another user's
-			if !k.leaving {
-				c.Doubted = append(c.Doubted, k.Held)
-			}
+			c.Doubted = append(c.Doubted, k.Held)
 		default:
 			k.status = dead
-			if !k.leaving {
-				c.Ended = append(c.Ended, k.Held)
-			}
+			c.Ended = append(c.Ended, k.Held)
 		}
 	}
 	return c
+}
+
+// doubtfulLocked returns the sessions of an account that are in doubt. One that is just
+// being revoked is not among them: its own revocation tells whether it was alive.
+func (r *Run) doubtfulLocked(account Account) []*known {
+	return r.filterLocked(func(k *known) bool { return k.status == doubtful && !k.leaving && k.Account.same(account) })
 }
 
 // doubtedLocked returns the sessions of an account that are in doubt, if that is because a
@@ -324,7 +326,7 @@ func (r *Run) doubtedLocked(account Account, failed bool) (c Casualties) {
 	if !failed {
 		return Casualties{}
 	}
-	for _, k := range r.filterLocked(func(k *known) bool { return k.status == doubtful && !k.leaving && k.Account.same(account) }) {
+	for _, k := range r.doubtfulLocked(account) {
 		c.Doubted = append(c.Doubted, k.Held)
 	}
 	return c
