@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -46,11 +47,12 @@ func TestLives(t *testing.T) {
 	t.Logf("-seed=%d", base)
 	setFlag(t, "rapid.checks", fmt.Sprint(max(1, *lives/shards)))
 	setFlag(t, "rapid.nofailfile", "true")
+	var failed atomic.Uint64
 	t.Run("shards", func(t *testing.T) {
 		for shard := range uint64(shards) {
 			t.Run(fmt.Sprint(shard), func(t *testing.T) {
 				t.Parallel()
-				checkShard(t, base+shard<<40, reached)
+				checkShard(t, base+shard<<40, reached, &failed)
 			})
 		}
 	})
@@ -65,16 +67,21 @@ const shards = 2 // as many as a machine of the tests has cores
 // once rapid has read it.
 var rapidFlags sync.Mutex
 
-// checkShard checks a part of the scripts.
-func checkShard(t *testing.T, seed uint64, reached *coverage) {
+// checkShard checks a part of the scripts, until one fails. failed is the seed of the shard
+// that has failed, for which the others end too.
+func checkShard(t *testing.T, seed uint64, reached *coverage, failed *atomic.Uint64) {
 	rapidFlags.Lock()
 	unlock := sync.OnceFunc(rapidFlags.Unlock)
 	setFlag(t, "rapid.seed", fmt.Sprint(seed))
 	rapid.Check(t, func(rt *rapid.T) {
 		unlock()
+		if first := failed.Load(); first != 0 && first != seed {
+			return
+		}
 		script := generator{T: rt}.script()
 		violations, records := live(t, script)
 		for _, v := range violations {
+			failed.CompareAndSwap(0, seed)
 			rt.Fatalf("%s: %s\n%#v", v.rule, v.detail, script)
 		}
 		reached.add(script, records)
