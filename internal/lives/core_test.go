@@ -237,13 +237,15 @@ func (w *walk) upgrade(o *object) (*object, bool) {
 
 // refresh returns nil if the object is gone.
 func (w *walk) refresh(o *object) (*object, bool) {
-	w.show(o.name, o.values)
 	if !w.p.config.NoVerify {
 		w.record.count("read", o.token())
 	}
 	response, ok := call(w, o.name, w.p.server.ReadResource, &tfprotov6.ReadResourceRequest{
 		TypeName: sessionType, CurrentState: schemas().session.pack(o.values), Private: o.private,
 	})
+	if response != nil {
+		w.show(o.name, o.values)
+	}
 	if !ok {
 		return nil, false
 	}
@@ -311,6 +313,9 @@ func (w *walk) planChange(prior *object, config values, warns bool) (*change, bo
 	response, ok := rpc(w, w.p.server.PlanResourceChange, &tfprotov6.PlanResourceChangeRequest{
 		TypeName: sessionType, PriorState: s.pack(prior.values), Config: s.pack(config), ProposedNewState: s.pack(proposed(prior.values, config)), PriorPrivate: prior.private,
 	})
+	if ok && prior.values != nil {
+		w.show(prior.name, prior.values)
+	}
 	if !ok || (warns || hasError(response.Diagnostics)) && w.report(prior.name, response.Diagnostics) {
 		return nil, false
 	}
@@ -340,7 +345,6 @@ func (w *walk) plan(s *Session, current *object, was *change) (*change, bool) {
 	prior := &object{name: s.Name} // what the provider is shown: nothing of a tainted object
 	if current != nil && !current.tainted {
 		prior = current
-		w.show(s.Name, prior.values)
 	}
 	_, ok := call(w, s.Name, w.p.server.ValidateResourceConfig, &tfprotov6.ValidateResourceConfigRequest{
 		TypeName: sessionType, Config: schemas().session.pack(config),
@@ -390,7 +394,6 @@ func (ch *change) mustReplace(prior values) bool {
 
 // planDestroy plans the end of an object.
 func (w *walk) planDestroy(o *object) (*change, bool) {
-	w.show(o.name, o.values)
 	ch, ok := w.planChange(o, nil, true)
 	if !ok {
 		return nil, false
@@ -406,7 +409,6 @@ func (w *walk) apply(ch *change, config values) (*object, bool) {
 	o := object{name: ch.name}
 	if ch.before != nil {
 		o = *ch.before
-		w.show(o.name, o.values)
 	}
 	if ch.after == nil {
 		w.record.count("delete", o.token())
@@ -421,6 +423,9 @@ func (w *walk) apply(ch *change, config values) (*object, bool) {
 	})
 	if !ok {
 		return ch.before, false
+	}
+	if o.values != nil {
+		w.show(o.name, o.values)
 	}
 	failed := w.report(ch.name, response.Diagnostics)
 	result := s.unpack(response.NewState)
