@@ -38,6 +38,23 @@ resource "terraform_data" "user" {
 	noneLive(t, fake)
 }
 
+// A close that ends a managed session says which session it revoked.
+func TestEphemeralCloseSweeps(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Sweeping})
+	run := newSessionRun(t, fake, nil)
+	opened, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	managed := createWith(t, run, nil)
+	diags, err := run.close(t.Context(), opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, diags, aWarning, "A revocation has ended another Flame session: session "+flame.NewToken(managed.token).SessionID(),
+		"until session "+flame.NewToken(opened.token).SessionID()+" of the same user was revoked")
+}
+
 // An open that fails because its login has ended a managed session revokes its own at
 // once, and not again at exit.
 func TestEphemeralThatEndsAnother(t *testing.T) {
