@@ -318,6 +318,12 @@ func TestMovedWithoutRefresh(t *testing.T) {
 	expectDiagnostics(t, planEnd(t, run, moved).Diagnostics, aWarning,
 		"The Flame token is not revoked, because another session holds it: session "+flame.NewToken(created.token).SessionID())
 
+	// Terraform plans it again during apply, when the provider's user may be another.
+	run = newSessionRun(t, fake, map[string]tftypes.Value{"user": stringValue("bob@example.com")})
+	if replaced := planWith(t, run, moved, nil).RequiresReplace; len(replaced) > 0 {
+		t.Errorf("replaced because of %v", replaced)
+	}
+
 	run = newSessionRun(t, fake, nil)
 	expectDiagnostics(t, end(t, run, moved, planEnd(t, run, moved).PlannedPrivate).Diagnostics, anError)
 	saw(t, fake, 1, 1, 0)
