@@ -103,6 +103,42 @@ func TestCreateWithoutProvider(t *testing.T) {
 	saw(t, fake, 0, 0, 0)
 }
 
+// A provider that was never configured keeps the session at a refresh, and says why it can
+// do nothing else.
+func TestNotConfigured(t *testing.T) {
+	configured := newSessionRun(t, newFake(t, flametest.Config{}), nil)
+	held := createWith(t, configured, nil)
+	server, err := newServer(newTestProvider(newClock().Now, 0), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := &protocolRun{server, configured.resource, configured.ephemeral, configured.action}
+	t.Setenv("A_TOKEN", held.token)
+	read, err := run.read(t.Context(), held)
+	if err != nil || read.token != held.token || len(read.diags) > 0 {
+		t.Errorf("a refresh: %v %s", err, diagnosticsText(read.diags))
+	}
+	for name, call := range map[string]func() ([]*tfprotov6.Diagnostic, error){
+		"create":  func() ([]*tfprotov6.Diagnostic, error) { s, err := run.create(t.Context()); return s.diags, err },
+		"destroy": func() ([]*tfprotov6.Diagnostic, error) { s, err := run.destroy(t.Context(), held); return s.diags, err },
+		"import": func() ([]*tfprotov6.Diagnostic, error) {
+			s, err := run.importFrom(t.Context(), "env:A_TOKEN")
+			return s.diags, err
+		},
+		"open": func() ([]*tfprotov6.Diagnostic, error) { s, err := run.open(t.Context()); return s.diags, err },
+		"action": func() ([]*tfprotov6.Diagnostic, error) {
+			diags, _, err := run.invoke(t.Context(), held.token)
+			return diags, err
+		},
+	} {
+		diags, err := call()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		expectDiagnostics(t, diags, anError, "The provider is not configured")
+	}
+}
+
 // Another user of the provider replaces a session that sets none, in a plan that has
 // refreshed it. No user of the provider, or one that is not known, replaces none.
 func TestUserOfTheProvider(t *testing.T) {
@@ -224,8 +260,8 @@ func TestRotateWhenChangedIsAdded(t *testing.T) {
 	}
 }
 
-// A plan warns of the sessions that a login may end once, and not if it is not known
-// whose session it opens.
+// A plan warns of the sessions that a login may end once, and not if they are another
+// user's, or it is not known whose session it opens.
 func TestPlanWarnsOnce(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	kept, replaced := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
@@ -248,6 +284,7 @@ func TestPlanWarnsOnce(t *testing.T) {
 		"user":     {"user": unknownString},
 		"no user":  {"user": noString},
 		"endpoint": {"endpoint": unknownString},
+		"another":  {"user": stringValue("bob@example.com")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := newSessionRun(t, fake, arguments)
@@ -263,7 +300,7 @@ func TestPlanWarnsOnce(t *testing.T) {
 			if err != nil || len(opened.Diagnostics) > 0 {
 				t.Fatal(err, diagnosticsText(opened.Diagnostics))
 			}
-			if user := attributeOf(t, run.ephemeral, opened.Result, "user"); user.IsKnown() != (name == "endpoint") {
+			if user := attributeOf(t, run.ephemeral, opened.Result, "user"); user.IsKnown() != (name == "endpoint" || name == "another") {
 				t.Errorf("the ephemeral session's user is %v", user)
 			}
 		})
