@@ -38,6 +38,24 @@ resource "terraform_data" "user" {
 	noneLive(t, fake)
 }
 
+// An open whose login has ended another ephemeral session goes on, with a warning.
+func TestEphemeralThatEndsEphemeral(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	run := newSessionRun(t, fake, nil)
+	first, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, second.diags, aWarning, "A login has ended another Flame session: session "+flame.NewToken(first.token).SessionID())
+	if live := fake.Live(); len(live) != 1 || live[0] != second.token {
+		t.Errorf("%d sessions are alive, want the second alone", len(live))
+	}
+}
+
 // A close that ends a managed session says which session it revoked.
 func TestEphemeralCloseSweeps(t *testing.T) {
 	fake := newFake(t, flametest.Config{Kind: flametest.Sweeping})
