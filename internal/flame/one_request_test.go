@@ -70,7 +70,7 @@ func TestServerGoesAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewUnstartedServer(nil)
-			server.TLS = &tls.Config{NextProtos: []string{"h2"}} //nolint:gosec // httptest has no TLS below 1.2
+			server.TLS = &tls.Config{NextProtos: []string{"h2"}}
 			server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 				"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { goAway(conn, test.last, test.code) },
 			}
@@ -87,7 +87,7 @@ func TestServerGoesAway(t *testing.T) {
 
 // goAway waits for a request, then says GOAWAY and closes the connection.
 func goAway(conn net.Conn, last uint32, code http2.ErrCode) {
-	defer conn.Close() //nolint:errcheck // the client sees it
+	defer conn.Close()
 	_, _ = io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface)))
 	framer := http2.NewFramer(conn, conn)
 	_ = framer.WriteSettings()

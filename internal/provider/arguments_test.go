@@ -301,7 +301,7 @@ func TestEphemeralArguments(t *testing.T) {
 func TestUserAgent(t *testing.T) {
 	const agent = "Terraform/1.11.0 (+https://www.terraform.io) terraform-provider-flame/test"
 	fake := newFake(t, flametest.Config{})
-	for appended, want := range map[string]string{"": agent, "pipeline/7\r\nX-Evil: 1 ": agent + " pipeline/7X-Evil: 1", " \t": agent} {
+	for appended, want := range map[string]string{"": agent, "pipeline/7\r\nX-Evil: 1 ": agent + " pipeline/7X-Evil: 1", " \t": agent, "\x1f~\x7f": agent + " ~"} {
 		t.Setenv("TF_APPEND_USER_AGENT", appended)
 		fake.Reset()
 		run := mustRun(t, flameArguments(fake))

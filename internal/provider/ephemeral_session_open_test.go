@@ -38,6 +38,41 @@ resource "terraform_data" "user" {
 	noneLive(t, fake)
 }
 
+// An open whose login has ended another ephemeral session goes on, with a warning.
+func TestEphemeralThatEndsEphemeral(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})
+	run := newSessionRun(t, fake, nil)
+	first, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, second.diags, aWarning, "A login has ended another Flame session: session "+flame.NewToken(first.token).SessionID())
+	if live := fake.Live(); len(live) != 1 || live[0] != second.token {
+		t.Errorf("%d sessions are alive, want the second alone", len(live))
+	}
+}
+
+// A close that ends a managed session says which session it revoked.
+func TestEphemeralCloseSweeps(t *testing.T) {
+	fake := newFake(t, flametest.Config{Kind: flametest.Sweeping})
+	run := newSessionRun(t, fake, nil)
+	opened, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	managed := createWith(t, run, nil)
+	diags, err := run.close(t.Context(), opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, diags, aWarning, "A revocation has ended another Flame session: session "+flame.NewToken(managed.token).SessionID(),
+		"until session "+flame.NewToken(opened.token).SessionID()+" of the same user was revoked")
+}
+
 // An open that fails because its login has ended a managed session revokes its own at
 // once, and not again at exit.
 func TestEphemeralThatEndsAnother(t *testing.T) {

@@ -316,9 +316,15 @@ func TestEphemeralUnknown(t *testing.T) {
 	for name, kind := range map[string]tftypes.Type{"endpoint": tftypes.String, "user": tftypes.String, "password": tftypes.String, "request_timeout": tftypes.String, "max_retries": tftypes.Number} {
 		arguments := flameArguments(fake)
 		arguments[name] = tftypes.NewValue(kind, tftypes.UnknownValue)
-		held, err := mustRun(t, arguments).open(t.Context())
+		run := mustRun(t, arguments)
+		held, err := run.open(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "not wholly known") || len(held.diags) > 0 {
 			t.Errorf("%s: got %v, %s, want a session that is not known yet", name, err, diagnosticsText(held.diags))
+		}
+		for _, result := range []string{"id", "auth_token", "user_id", "email", "full_name", "endpoint"} {
+			if value := attributeOf(t, run.ephemeral, held.value, result); value.IsKnown() {
+				t.Errorf("%s: %s is known", name, result)
+			}
 		}
 	}
 	saw(t, fake, 0, 0, 0)

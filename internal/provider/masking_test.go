@@ -149,6 +149,9 @@ func TestMaskSecrets(t *testing.T) {
 	var log bytes.Buffer
 	ctx := maskSecrets(tflogtest.RootLogger(t.Context(), &log), "first", "", "quoted \"<\n", "last")
 	tflog.Info(ctx, "message last", map[string]any{"raw": "quoted \"<\n", "escaped": `{"password":"quoted \"\u003c\n"}`, "all": "first, last"})
+	if !strings.Contains(log.String(), `"message ***"`) {
+		t.Errorf("more than the secrets is masked: %s", log.String())
+	}
 	for _, secret := range []string{"first", "quoted", "last"} {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("%s is in the log: %s", secret, log.String())

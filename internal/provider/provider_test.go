@@ -79,6 +79,12 @@ func TestProviderArguments(t *testing.T) {
 		{"ca_certificate", trusted + "-----BEGIN CERTIFICATE-----\ncut off", []string{"block 2 of 2"}},
 	} {
 		wantInvalid(t, "provider", test.argument, test.value, test.texts, "hunter2")
+		if test.argument != "ca_certificate" {
+			continue
+		}
+		// It may have been unknown when it was validated.
+		_, err := newProtocolRun(t.Context(), map[string]tftypes.Value{test.argument: tftypes.NewValue(tftypes.String, test.value)})
+		wantTexts(t, fmt.Sprint(err), test.texts)
 	}
 }
 

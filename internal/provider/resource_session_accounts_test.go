@@ -178,6 +178,25 @@ func TestLostAnswerEndsAnother(t *testing.T) {
 	}
 }
 
+// A login whose first answer is lost may have opened a session that nobody can revoke: a
+// warning comes with the one that is open.
+func TestLostAnswerBeforeSuccess(t *testing.T) {
+	lost := flametest.Fault{CarryOut: true, Drop: true}
+	fake := newFake(t, flametest.Config{})
+	retries := map[string]tftypes.Value{"max_retries": tftypes.NewValue(tftypes.Number, 2)}
+	fake.Script(flametest.OpOpen, lost, lost)
+	created := createWith(t, newSessionRun(t, fake, retries), nil)
+	fake.Script(flametest.OpOpen, lost, lost)
+	opened, err := newSessionRun(t, fake, retries).open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, session := range []heldSession{created, opened} {
+		id := flame.NewToken(session.token).SessionID()
+		expectDiagnostics(t, session.diags, aWarning, "Flame may hold an orphaned session: opened before session "+id, "Session "+id+" is open, but 2 answers")
+	}
+}
+
 // Of many new sessions, two are opened: the third login would end a live one.
 func TestSupersedingManyNew(t *testing.T) {
 	fake := newFake(t, flametest.Config{Kind: flametest.Superseding})

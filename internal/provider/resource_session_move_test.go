@@ -372,6 +372,8 @@ func TestMoveSourceFind(t *testing.T) {
 			sessionModel{AuthToken: types.StringValue("a"), UserID: types.StringValue("8d6f9a4e-0000-4000-8000-000000000000"), User: types.StringValue("ada")},
 			"",
 		},
+		"a member named value":     {"restapi_object", `{"api_data": {"auth_token": "a", "value": "b"}}`, sessionModel{AuthToken: types.StringValue("a")}, ""},
+		"a member named type":      {"restapi_object", `{"api_data": {"auth_token": "a", "type": "b"}}`, sessionModel{AuthToken: types.StringValue("a")}, ""},
 		"a value that is not text": {"restful_operation", `{"output": {"value": {"auth_token": 7.5e300}, "type": "dynamic"}, "body": 1}`, sessionModel{AuthToken: types.StringValue("7.5e300")}, ""},
 		"text is a token for terraform_data": {
 			"terraform_data", `{"input": {"value": "a", "type": "string"}, "output": {"value": "a", "type": "string"}}`,

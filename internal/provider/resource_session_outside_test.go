@@ -191,10 +191,18 @@ func TestPlannedRotateAt(t *testing.T) {
 		"open, unknown":    {created, unknown, unknown},
 		"open, in seconds": {created, stringValue("3600s"), stringValue("2026-02-27T11:30:00Z")},
 	} {
-		plan := planWith(t, newSessionRun(t, fake, nil), test.session, map[string]tftypes.Value{"rotate_after": test.rotateAfter, "user": stringValue(flametest.User)})
-		got := attributeOf(t, run.resource, plan.PlannedState, "rotate_at")
-		if len(plan.Diagnostics)+len(plan.RequiresReplace) > 0 || !got.Equal(test.want) {
-			t.Errorf("%s: rotate_at is %v, want %v; %s", name, got, test.want, diagnosticsText(plan.Diagnostics))
+		for _, refresh := range []bool{false, true} {
+			run := newSessionRun(t, fake, nil)
+			if refresh && test.session.token != "" {
+				if _, err := run.read(t.Context(), test.session); err != nil {
+					t.Fatal(err)
+				}
+			}
+			plan := planWith(t, run, test.session, map[string]tftypes.Value{"rotate_after": test.rotateAfter, "user": stringValue(flametest.User)})
+			got := attributeOf(t, run.resource, plan.PlannedState, "rotate_at")
+			if len(plan.Diagnostics)+len(plan.RequiresReplace) > 0 || !got.Equal(test.want) {
+				t.Errorf("%s, refreshed %v: rotate_at is %v, want %v; %s", name, refresh, got, test.want, diagnosticsText(plan.Diagnostics))
+			}
 		}
 	}
 }

@@ -103,6 +103,42 @@ func TestCreateWithoutProvider(t *testing.T) {
 	saw(t, fake, 0, 0, 0)
 }
 
+// A provider that was never configured keeps the session at a refresh, and says why it can
+// do nothing else.
+func TestNotConfigured(t *testing.T) {
+	configured := newSessionRun(t, newFake(t, flametest.Config{}), nil)
+	held := createWith(t, configured, nil)
+	server, err := newServer(newTestProvider(newClock().Now, 0), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := &protocolRun{server, configured.resource, configured.ephemeral, configured.action}
+	t.Setenv("A_TOKEN", held.token)
+	read, err := run.read(t.Context(), held)
+	if err != nil || read.token != held.token || len(read.diags) > 0 {
+		t.Errorf("a refresh: %v %s", err, diagnosticsText(read.diags))
+	}
+	for name, call := range map[string]func() ([]*tfprotov6.Diagnostic, error){
+		"create":  func() ([]*tfprotov6.Diagnostic, error) { s, err := run.create(t.Context()); return s.diags, err },
+		"destroy": func() ([]*tfprotov6.Diagnostic, error) { s, err := run.destroy(t.Context(), held); return s.diags, err },
+		"import": func() ([]*tfprotov6.Diagnostic, error) {
+			s, err := run.importFrom(t.Context(), "env:A_TOKEN")
+			return s.diags, err
+		},
+		"open": func() ([]*tfprotov6.Diagnostic, error) { s, err := run.open(t.Context()); return s.diags, err },
+		"action": func() ([]*tfprotov6.Diagnostic, error) {
+			diags, _, err := run.invoke(t.Context(), held.token)
+			return diags, err
+		},
+	} {
+		diags, err := call()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		expectDiagnostics(t, diags, anError, "The provider is not configured")
+	}
+}
+
 // Another user of the provider replaces a session that sets none, in a plan that has
 // refreshed it. No user of the provider, or one that is not known, replaces none.
 func TestUserOfTheProvider(t *testing.T) {
@@ -154,6 +190,43 @@ func TestUserOfTheProvider(t *testing.T) {
 	}
 }
 
+// Another endpoint of the provider replaces a session, in a plan that has refreshed it or
+// would leave it unchanged. One that is not known replaces none.
+func TestEndpointOfTheProvider(t *testing.T) {
+	fake, other := newFake(t, flametest.Config{}), newFake(t, flametest.Config{})
+	created := createWith(t, newSessionRun(t, fake, nil), nil)
+	for name, test := range map[string]struct {
+		endpoint tftypes.Value
+		refresh  bool
+		changes  map[string]tftypes.Value
+		replaces bool
+	}{
+		"the same":                    {stringValue(fake.URL()), true, nil, false},
+		"unknown":                     {unknownString, true, nil, false},
+		"another":                     {stringValue(other.URL()), false, nil, true},
+		"another, refreshed":          {stringValue(other.URL()), true, timeoutsWith("delete", "1m"), true},
+		"another, changed, unchecked": {stringValue(other.URL()), false, timeoutsWith("delete", "1m"), false},
+	} {
+		run := newSessionRun(t, fake, map[string]tftypes.Value{"endpoint": test.endpoint})
+		if test.refresh {
+			if _, err := run.read(t.Context(), created); err != nil {
+				t.Fatal(err)
+			}
+		}
+		plan := planWith(t, run, created, test.changes)
+		want, wantPaths := fake.URL(), 0
+		if test.replaces {
+			want, wantPaths = other.URL(), 1
+		}
+		if got := attributeOf(t, run.resource, plan.PlannedState, "endpoint"); !got.Equal(stringValue(want)) {
+			t.Errorf("%s: the endpoint is %v, want %s", name, got, want)
+		}
+		if len(plan.RequiresReplace) != wantPaths || wantPaths == 1 && plan.RequiresReplace[0].String() != `AttributeName("endpoint")` {
+			t.Errorf("%s: replaced because of %v, want %d", name, plan.RequiresReplace, wantPaths)
+		}
+	}
+}
+
 // A value of rotate_when_changed replaces a session that had none, unless an import has
 // just brought it.
 func TestRotateWhenChangedIsAdded(t *testing.T) {
@@ -187,8 +260,8 @@ func TestRotateWhenChangedIsAdded(t *testing.T) {
 	}
 }
 
-// A plan warns of the sessions that a login may end once, and not if it is not known
-// whose session it opens.
+// A plan warns of the sessions that a login may end once, and not if they are another
+// user's, or it is not known whose session it opens.
 func TestPlanWarnsOnce(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	kept, replaced := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
@@ -211,6 +284,7 @@ func TestPlanWarnsOnce(t *testing.T) {
 		"user":     {"user": unknownString},
 		"no user":  {"user": noString},
 		"endpoint": {"endpoint": unknownString},
+		"another":  {"user": stringValue("bob@example.com")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := newSessionRun(t, fake, arguments)
@@ -226,11 +300,71 @@ func TestPlanWarnsOnce(t *testing.T) {
 			if err != nil || len(opened.Diagnostics) > 0 {
 				t.Fatal(err, diagnosticsText(opened.Diagnostics))
 			}
-			if user := attributeOf(t, run.ephemeral, opened.Result, "user"); user.IsKnown() != (name == "endpoint") {
+			if user := attributeOf(t, run.ephemeral, opened.Result, "user"); user.IsKnown() != (name == "endpoint" || name == "another") {
 				t.Errorf("the ephemeral session's user is %v", user)
 			}
 		})
 	}
+}
+
+// The warning comes whichever is planned first, and from an ephemeral session that the
+// plan opens.
+func TestPlanWarnsOfKept(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	kept := []heldSession{createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)}
+	warnings := make([]string, len(kept))
+	for i, session := range kept {
+		warnings[i] = "Opening another session of the user may end this one: Flame session " + flame.NewToken(session.token).SessionID()
+	}
+
+	run := newSessionRun(t, fake, nil)
+	planWith(t, run, heldSession{value: nothing(t, run)}, nil)
+	for i, session := range kept {
+		expectDiagnostics(t, planWith(t, run, session, nil).Diagnostics, aWarning, warnings[i])
+	}
+
+	run = newSessionRun(t, fake, nil)
+	for _, session := range kept {
+		planWith(t, run, session, nil)
+	}
+	opened, err := run.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectDiagnostics(t, opened.diags, aWarning, warnings...)
+}
+
+// A plan that ends a session, and keeps another one that holds its token, says so.
+func TestPlanWarnsOfRevokedToken(t *testing.T) {
+	fake := sharingFake(t)
+	ends, kept := createWith(t, newSessionRun(t, fake, nil), nil), createWith(t, newSessionRun(t, fake, nil), nil)
+	run := newSessionRun(t, fake, nil)
+	planEnd(t, run, ends)
+	expectDiagnostics(t, planWith(t, run, kept, nil).Diagnostics, aWarning,
+		"The plan revokes the token of a session that it keeps: Flame session "+flame.NewToken(kept.token).SessionID())
+}
+
+// Sessions that were moved here are told apart before any refresh, and can be ended.
+func TestMovedWithoutRefresh(t *testing.T) {
+	fake := newFake(t, flametest.Config{})
+	created := createWith(t, newSessionRun(t, fake, nil), nil)
+	moved := edited(t, newSessionRun(t, fake, nil), created, map[string]tftypes.Value{"endpoint": noString}, `{"imported":true,"moved_endpoint":"`+fake.URL()+`"}`)
+
+	run := newSessionRun(t, fake, nil)
+	planWith(t, run, moved, nil)
+	expectDiagnostics(t, planEnd(t, run, moved).Diagnostics, aWarning,
+		"The Flame token is not revoked, because another session holds it: session "+flame.NewToken(created.token).SessionID())
+
+	// Terraform plans it again during apply, when the provider's user may be another.
+	run = newSessionRun(t, fake, map[string]tftypes.Value{"user": stringValue("bob@example.com")})
+	if replaced := planWith(t, run, moved, nil).RequiresReplace; len(replaced) > 0 {
+		t.Errorf("replaced because of %v", replaced)
+	}
+
+	run = newSessionRun(t, fake, nil)
+	expectDiagnostics(t, end(t, run, moved, planEnd(t, run, moved).PlannedPrivate).Diagnostics, anError)
+	saw(t, fake, 1, 1, 0)
+	noneLive(t, fake)
 }
 
 // The end of a replaced session spares its token while the plan keeps another session

@@ -283,6 +283,10 @@ func TestSessionOpenErrors(t *testing.T) {
 			password: "wrong-secret", posts: 1,
 			texts: []string{"Could not open a Flame session", "Flame answered 401", "Check the user and password", "does not send refused credentials twice"},
 		},
+		"wrong password with a line break": {
+			password: "wrong-secret\n", posts: 1,
+			texts: []string{"Flame answered 401", "The password begins or ends with white space"},
+		},
 		"unreachable": {
 			endpoint: func(*flametest.Server) string { return "http://127.0.0.1:1/api/v1" },
 			texts:    []string{"Could not open a Flame session", "connection refused", "Check the endpoint, the network"},

@@ -97,6 +97,7 @@ func TestValidationPointsAtArguments(t *testing.T) {
 		"less than none to read":   {timeouts("read", "-5m"), `AttributeName("timeouts").AttributeName("read")`, 1},
 		"no time to delete":        {timeouts("delete", "0s"), `AttributeName("timeouts").AttributeName("delete")`, 1},
 		"some time":                {timeouts("delete", "1ns"), "", 0},
+		"no duration to create":    {timeouts("create", "soon"), `AttributeName("timeouts").AttributeName("create")`, 1},
 		"rotate_after of no time":  {map[string]tftypes.Value{"rotate_after": text("0s")}, `AttributeName("rotate_after")`, 1},
 		"rotate_after of any time": {map[string]tftypes.Value{"rotate_after": text("1ns")}, "", 0},
 	} {
