@@ -41,7 +41,6 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	}
 
 	u = u.JoinPath() // removes dot segments
-	u.Scheme = strings.ToLower(u.Scheme)
 	u.Host = strings.ToLower(u.Host)
 	if port := u.Port(); port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		u.Host = strings.TrimSuffix(u.Host, ":"+port)

@@ -81,10 +81,10 @@ func newPlot(title string, rows []row, value func(row) measure) (*plot.Plot, err
 	for _, r := range rows {
 		name := r.Resource
 		if r.Resource != "terraform_data" && r.Resource != "random_id" { // these call no API
-			name = fmt.Sprintf("%s, API latency %d ms", r.Resource, r.Latency/1e6)
+			name = fmt.Sprintf("%s, %d ms", r.Resource, r.Latency/1e6)
 		}
 		if r.Remote {
-			name += ", remote state"
+			name += ", remote"
 		}
 		if lines[name] == nil {
 			names = append(names, name)
