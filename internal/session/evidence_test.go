@@ -228,6 +228,27 @@ func TestRevokedDuringCheck(t *testing.T) {
 	open(t, run, account) // the account does not count as superseding
 }
 
+// Then another session is checked instead.
+func TestRevokedDuringCheckOfOthers(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{Kind: flametest.Sweeping})
+	a, _ := open(t, run, account)
+	b, _ := open(t, run, account)
+	c, _ := open(t, run, account)
+	check(t, run, a)
+	check(t, run, b)
+	fake.Reset()
+	fake.Script(flametest.OpCheck, flametest.Fault{Hang: true, CarryOut: true})
+	revoked := make(chan session.Revocation)
+	go func() { revoked <- revoke(t, run, c, session.Revoked) }()
+	if err := fake.Await(t.Context(), flametest.OpCheck, 1); err != nil {
+		t.Fatal(err)
+	}
+	run.Release(b)
+	fake.Release()
+	wantEnded(t, (<-revoked).Ended, a)
+	wantRequests(t, fake, 0, 1, 2)
+}
+
 // An interrupt ends the check of what a login or a revocation has done.
 func TestInterruptEndsCheck(t *testing.T) {
 	for _, op := range []flametest.Operation{flametest.OpOpen, flametest.OpRevoke} {

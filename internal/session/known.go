@@ -222,12 +222,19 @@ func (r *Run) wouldSweep(held Held) (others []Held) {
 	return others
 }
 
-// witnessLocked returns a live session of the same account that shows what was done to
-// it. The others are in doubt until it has been checked.
-func (r *Run) witnessLocked(held Held) *known {
-	var witness *known
+// doubtLocked puts the live sessions of an account in doubt, until one of them, the witness,
+// shows what was done to it. It returns nil if there is none.
+func (r *Run) doubtLocked(held Held) (witness *known) {
 	for _, k := range r.liveLocked(held) {
 		k.status = doubtful
+	}
+	return r.witnessLocked(held.Account)
+}
+
+// witnessLocked returns a session of an account that is in doubt. One whose user is known
+// is the better witness.
+func (r *Run) witnessLocked(account Account) (witness *known) {
+	for _, k := range r.doubtfulLocked(account) {
 		if witness == nil || k.Account.isKnown() {
 			witness = k
 		}
@@ -251,15 +258,15 @@ func (r *Run) loginEnded(ctx context.Context, held Held, certain bool) Casualtie
 		r.mu.Unlock()
 		return Casualties{}
 	}
-	witness := r.witnessLocked(held)
+	witness := r.doubtLocked(held)
 	if b.loginChecked {
 		defer r.mu.Unlock()
 		return r.doubtedLocked(held.Account, b.loginCheckFailed)
 	}
 	b.loginChecked = true
-	certain = certain && witness.Account.isKnown() // otherwise it may be another user's
 	r.mu.Unlock()
-	return r.askWitness(ctx, held.Account, witness, &b.loginCheckFailed, func(survived bool) {
+	return r.askWitness(ctx, held.Account, witness, &b.loginCheckFailed, func(survived, sameUser bool) {
+		certain := certain && sameUser
 		b.coexist, b.supersedes, b.loginChecked = survived && certain, !survived, certain || !survived
 	})
 }
@@ -272,34 +279,41 @@ func (r *Run) revocationEnded(ctx context.Context, held Held, certain bool) Casu
 		r.mu.Unlock()
 		return Casualties{}
 	}
-	witness := r.witnessLocked(held)
+	witness := r.doubtLocked(held)
 	if b.revocationChecked {
 		defer r.mu.Unlock()
 		return r.doubtedLocked(held.Account, true)
 	}
 	b.revocationChecked = true
-	certain = certain && witness.Account.isKnown()
 	r.mu.Unlock()
-	return r.askWitness(ctx, held.Account, witness, &b.revocationCheckFailed, func(survived bool) {
+	return r.askWitness(ctx, held.Account, witness, &b.revocationCheckFailed, func(survived, sameUser bool) {
+		certain := certain && sameUser
 		b.sweeps, b.revocationChecked = !survived, certain || !survived
 	})
 }
 
-// askWitness checks whether a session of an account is still alive, and tells learn. It
-// returns the sessions of the account that have died: the witness, and with it all that
-// were in doubt. Those whose user is unknown stay in doubt. If Flame does not say, all do.
-func (r *Run) askWitness(ctx context.Context, account Account, witness *known, failed *bool, learn func(survived bool)) (c Casualties) {
+// askWitness checks whether a session of an account is still alive, and tells learn that,
+// and whether it is certainly the same user's. It returns the sessions
+// of the account that have died: the witness, and with it all that were in doubt. Those
+// whose user is unknown stay in doubt. If Flame does not say, all do.
+func (r *Run) askWitness(ctx context.Context, account Account, witness *known, failed *bool, learn func(survived, sameUser bool)) (c Casualties) {
 	survived, err := r.client.Check(ctx, witness.Account.Endpoint, witness.Token)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for err == nil && witness.leaving { // revoked meanwhile: that is no proof
+		if witness = r.witnessLocked(account); witness == nil {
+			learn(true, false)
+			return Casualties{}
+		}
+		r.mu.Unlock()
+		survived, err = r.client.Check(ctx, witness.Account.Endpoint, witness.Token)
+		r.mu.Lock()
+	}
 	if err != nil {
 		*failed = true
 		return r.doubtedLocked(account, true)
 	}
-	if witness.leaving { // revoked meanwhile: that is no proof
-		return Casualties{}
-	}
-	learn(survived)
+	learn(survived, witness.Account.isKnown())
 	for _, k := range r.doubtfulLocked(account) {
 		switch {
 		case survived:
