@@ -274,11 +274,16 @@ func TestProofOfDeath(t *testing.T) {
 		{"HTML, and a login was accepted", flametest.Fault{Status: 401, Body: "<html>"}, true, false},
 		{"HTML after a byte order mark", flametest.Fault{Status: 401, Body: "\ufeff <!doctype html>"}, false, false},
 		{"HTML by its type alone", flametest.Fault{Status: 401, Body: "Please sign in <b>here</b>", Header: html}, false, false},
+		{"HTML by its type, in capitals", flametest.Fault{Status: 401, Body: "Please sign in", Header: http.Header{"Content-Type": {"TEXT/HTML ; charset=utf-8"}}}, false, false},
+		{"XHTML by its type", flametest.Fault{Status: 401, Body: "Please sign in", Header: http.Header{"Content-Type": {"application/xhtml+xml"}}}, false, false},
+		{"empty, of the type HTML", flametest.Fault{Status: 401, Header: html}, false, true},
 		{"200 of HTML after a byte order mark", flametest.Fault{Status: 200, Body: "\ufeff<html>"}, false, false},
 		{"200 of HTML by its type alone", flametest.Fault{Status: 200, Body: "Sorry <b>", Header: html}, false, false},
 		{"403", flametest.Fault{Status: 403, Body: "no"}, false, false},
 		{"403 of HTML", flametest.Fault{Status: 403, Body: "<html>"}, false, false},
 		{"404, and the token works", flametest.Fault{Status: 404, Body: "no"}, false, false},
+		{"404 of HTML, and the token works", flametest.Fault{Status: 404, Body: "<html>"}, false, false},
+		{"404 of a gateway, and the token works", flametest.Fault{Status: 404, Body: "no", Header: challenge("Basic")}, false, false},
 		{"410, and the token works", flametest.Fault{Status: 410, Body: "no"}, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -294,8 +299,8 @@ func TestProofOfDeath(t *testing.T) {
 			}
 			h.wantLive(token.Reveal())
 			var e *flame.Error
-			if still := test.fault.Status == 404 || test.fault.Status == 410; errors.As(err, &e) && e.StillAlive != still {
-				t.Errorf("still alive: %v, want %v", e.StillAlive, still)
+			if still := test.fault.Status == 404 || test.fault.Status == 410; errors.As(err, &e) && (e.StillAlive != still || still && errors.Is(e, flame.ErrForeign)) {
+				t.Errorf("still alive: %v, want %v: %v", e.StillAlive, still, e)
 			}
 
 			h.Always(flametest.OpCheck, &test.fault)
@@ -304,6 +309,15 @@ func TestProofOfDeath(t *testing.T) {
 				t.Errorf("GET: alive %v, %v; want a proof: %v", alive, err, test.proves)
 			}
 		})
+	}
+}
+
+// A login that Flame refuses may ask for another scheme, as some frameworks do.
+func TestRefusedLoginWithChallenge(t *testing.T) {
+	h := start(t, flametest.Config{}, flame.Config{})
+	h.Script(flametest.OpOpen, flametest.Fault{Status: 401, Body: "no", Header: http.Header{"Www-Authenticate": {`Basic realm="Application"`}}})
+	if err := h.call(t.Context(), flame.OpOpen, ""); !errors.Is(err, flame.ErrUnauthorized) {
+		t.Errorf("got %v, want %v", err, flame.ErrUnauthorized)
 	}
 }
 
