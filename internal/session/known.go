@@ -228,13 +228,12 @@ func (r *Run) doubtLocked(held Held) (witness *known) {
 	for _, k := range r.liveLocked(held) {
 		k.status = doubtful
 	}
-	return r.witnessLocked(held.Account)
+	return bestWitness(r.doubtfulLocked(held.Account))
 }
 
-// witnessLocked returns a session of an account that is in doubt. One whose user is known
-// is the better witness.
-func (r *Run) witnessLocked(account Account) (witness *known) {
-	for _, k := range r.doubtfulLocked(account) {
+// bestWitness returns a session whose user is known, if there is one, or else any.
+func bestWitness(sessions []*known) (witness *known) {
+	for _, k := range sessions {
 		if witness == nil || k.Account.isKnown() {
 			witness = k
 		}
@@ -301,7 +300,9 @@ func (r *Run) askWitness(ctx context.Context, account Account, witness *known, f
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for err == nil && witness.leaving { // revoked meanwhile: that is no proof
-		if witness = r.witnessLocked(account); witness == nil {
+		// An ephemeral session tells at its close what has happened to it.
+		managed := slices.DeleteFunc(r.doubtfulLocked(account), func(k *known) bool { return k.Ephemeral })
+		if witness = bestWitness(managed); witness == nil {
 			learn(true, false)
 			return Casualties{}
 		}
