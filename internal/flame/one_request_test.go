@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -69,24 +70,30 @@ func TestServerGoesAway(t *testing.T) {
 		"in its own words":   {1, http2.ErrCodeRefusedStream, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
 			server := httptest.NewUnstartedServer(nil)
 			server.TLS = &tls.Config{NextProtos: []string{"h2"}}
 			server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-				"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { goAway(conn, test.last, test.code) },
+				"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) {
+					goAway(conn, test.last, test.code, &requests)
+				},
 			}
 			server.StartTLS()
 			t.Cleanup(server.Close)
-			client, _ := newClient(t, flame.Config{InsecureSkipVerify: true})
+			client, _ := newClient(t, flame.Config{InsecureSkipVerify: true, MaxRetries: 2})
 			_, err := client.Open(t.Context(), parse(t, server.URL), credentials)
-			if e := asError(t, err); e.Lost != test.lost || !errors.Is(e, flame.ErrLost) {
-				t.Errorf("%d sessions lost, want %d: %v", e.Lost, test.lost, e)
+			if e := asError(t, err); e.Lost != 3*test.lost || !errors.Is(e, flame.ErrLost) {
+				t.Errorf("%d sessions lost, want %d: %v", e.Lost, 3*test.lost, e)
+			}
+			if n := requests.Load(); n != 3 {
+				t.Errorf("%d requests, want one for each of 3 attempts", n)
 			}
 		})
 	}
 }
 
-// goAway waits for a request, then says GOAWAY and closes the connection.
-func goAway(conn net.Conn, last uint32, code http2.ErrCode) {
+// goAway waits for a request, then counts it, says GOAWAY and closes the connection.
+func goAway(conn net.Conn, last uint32, code http2.ErrCode, requests *atomic.Int64) {
 	defer conn.Close()
 	_, _ = io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface)))
 	framer := http2.NewFramer(conn, conn)
@@ -97,6 +104,7 @@ func goAway(conn net.Conn, last uint32, code http2.ErrCode) {
 			return
 		}
 		if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
+			requests.Add(1)
 			_ = framer.WriteGoAway(last, code, nil)
 			return
 		}

@@ -131,7 +131,8 @@ var schemas = sync.OnceValue(func() (all struct{ provider, session, ephemeral, a
 	return all
 })
 
-// rpc calls the provider. It returns false if Terraform dies before the response.
+// rpc calls the provider. It returns false if Terraform is interrupted before the call, or
+// dies before the response.
 func rpc[Req, Resp any](w *walk, method func(context.Context, *Req) (*Resp, error), request *Req) (response *Resp, ok bool) {
 	defer func() {
 		if r := recover(); r != nil {

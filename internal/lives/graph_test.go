@@ -371,7 +371,7 @@ func (w *walk) importState(i Import) (*object, bool) {
 		return nil, false
 	}
 	imported := response.ImportedResources[0]
-	o := &object{name: i.Name, values: schemas().session.unpack(imported.State), private: imported.Private}
+	o := &object{name: i.Name, provider: w.p.dialer.provider, values: schemas().session.unpack(imported.State), private: imported.Private}
 	w.checkStored(i.Name, schemas().session, o.values, o.private)
 	if o, ok = w.refresh(o); o == nil && ok {
 		w.record.diagnostics = append(w.record.diagnostics, diagnostic{about: i.Name, isError: true, text: "Cannot import non-existent remote object"})

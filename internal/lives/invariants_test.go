@@ -211,7 +211,7 @@ func (l *life) checkAttempts() {
 		about string // the token, or the account
 	}
 	sent := map[kind]int{}
-	doubtful := 0 // logins and revocations that may have been carried out, so that a check follows
+	doubtful := map[kind]bool{} // calls that may have been carried out, so that a check follows
 	for _, a := range l.apis {
 		for _, request := range r.journal[a.name] {
 			about := request.Token
@@ -222,7 +222,7 @@ func (l *life) checkAttempts() {
 				sent[kind{request.Op, about}]++
 			}
 			if request.Op != flametest.OpCheck && (request.Status == 0 || request.Status >= 500) {
-				doubtful++
+				doubtful[kind{request.Op, about}] = true
 			}
 		}
 	}
@@ -236,7 +236,7 @@ func (l *life) checkAttempts() {
 		case flametest.OpOpen:
 			calls = r.counts[fact{"open", k.about}]
 		case flametest.OpCheck: // and two to find out the account's kind
-			calls = r.counts[fact{"read", k.about}] + r.counts[fact{"delete", k.about}] + 2 + 2*ephemeral + doubtful
+			calls = r.counts[fact{"read", k.about}] + r.counts[fact{"delete", k.about}] + 2 + 2*ephemeral + len(doubtful)
 		case flametest.OpRevoke: // with access_token too, and for what cannot be kept, closed, and again at exit
 			calls = 2*r.counts[fact{"delete", k.about}] + 2 + 4*ephemeral
 			if l.script.World.Kind != flametest.Shared && r.has("let go", k.about) {

@@ -235,7 +235,7 @@ func TestActionRefuses(t *testing.T) {
 	wantInvalid(t, "action", "auth_token", "", []string{"at least 1"})
 	for _, name := range []string{"endpoint", "request_timeout"} {
 		arguments := flameArguments(fake)
-		arguments[name] = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+		arguments[name] = unknownString
 		refuses(mustRun(t, arguments), "canaryABC", "A provider argument is not known yet", "The provider's "+name+" has no value yet", "-target")
 	}
 	saw(t, fake, 0, 0, 0)

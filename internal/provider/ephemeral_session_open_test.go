@@ -71,6 +71,8 @@ func TestEphemeralCloseSweeps(t *testing.T) {
 	}
 	expectDiagnostics(t, diags, aWarning, "A revocation has ended another Flame session: session "+flame.NewToken(managed.token).SessionID(),
 		"until session "+flame.NewToken(opened.token).SessionID()+" of the same user was revoked")
+	saw(t, fake, 2, 1, 2)
+	noneLive(t, fake)
 }
 
 // An open that fails because its login has ended a managed session revokes its own at

@@ -49,7 +49,7 @@ func TestEditedState(t *testing.T) {
 		read, ended []string
 	}{
 		"endpoint that is none": {map[string]tftypes.Value{"endpoint": stringValue("nonsense")}, "", unusable, unusable},
-		"no endpoint":           {map[string]tftypes.Value{"endpoint": tftypes.NewValue(tftypes.String, nil)}, "", nowhere, nowhere},
+		"no endpoint":           {map[string]tftypes.Value{"endpoint": noString}, "", nowhere, nowhere},
 		"timeout that is none":  {timeoutsWith("delete", "soon"), "", nil, []string{"ERROR: Timeout Cannot Be Parsed"}},
 		"private data": {
 			nil, "[]", []string{"ERROR: The state's private data cannot be read", "Restore the state from a backup"}, []string{"ERROR: The state's private data cannot be read"},
@@ -83,7 +83,7 @@ func TestRefreshResolvesMovedEndpoint(t *testing.T) {
 	fake := newFake(t, flametest.Config{})
 	run := newSessionRun(t, fake, nil)
 	created := createWith(t, run, nil)
-	moved := edited(t, run, created, map[string]tftypes.Value{"endpoint": tftypes.NewValue(tftypes.String, nil)}, `{"imported":true,"moved_endpoint":"`+fake.URL()+`"}`)
+	moved := edited(t, run, created, map[string]tftypes.Value{"endpoint": noString}, `{"imported":true,"moved_endpoint":"`+fake.URL()+`"}`)
 	read, err := newSessionRun(t, fake, nil).read(t.Context(), moved)
 	if err != nil || len(read.diags) > 0 {
 		t.Fatal(err, diagnosticsText(read.diags))

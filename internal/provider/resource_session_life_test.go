@@ -121,7 +121,7 @@ func TestSessionArguments(t *testing.T) {
 func timeoutsWith(operation, limit string) map[string]tftypes.Value {
 	types, values := map[string]tftypes.Type{}, map[string]tftypes.Value{}
 	for _, name := range []string{"create", "read", "delete"} {
-		types[name], values[name] = tftypes.String, tftypes.NewValue(tftypes.String, nil)
+		types[name], values[name] = tftypes.String, noString
 	}
 	values[operation] = stringValue(limit)
 	return map[string]tftypes.Value{"timeouts": tftypes.NewValue(tftypes.Object{AttributeTypes: types}, values)}
@@ -273,7 +273,7 @@ func TestAccSession_disappears(t *testing.T) {
 func TestSessionVerification(t *testing.T) {
 	unverified := []string{"The Flame session could not be verified", "keeps the session in the state"}
 	failed := append([]string{"set verify_sessions = false"}, unverified...)
-	unknown := tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+	unknown := unknownString
 	for name, test := range map[string]struct {
 		fault     flametest.Fault
 		change    func(fake *flametest.Server)

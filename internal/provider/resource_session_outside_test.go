@@ -177,17 +177,17 @@ func TestPlannedRotateAt(t *testing.T) {
 	run := newSessionRun(t, fake, nil)
 	created := createWith(t, run, nil)
 	none := heldSession{value: nothing(t, run)}
-	unknown := tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+	unknown := unknownString
 	for name, test := range map[string]struct {
 		session     heldSession
 		rotateAfter tftypes.Value
 		want        tftypes.Value
 	}{
 		"new":              {none, stringValue("1h"), unknown},
-		"new, without":     {none, tftypes.NewValue(tftypes.String, nil), tftypes.NewValue(tftypes.String, nil)},
+		"new, without":     {none, noString, noString},
 		"new, unknown":     {none, unknown, unknown},
 		"open":             {created, stringValue("1h"), stringValue("2026-02-27T11:30:00Z")},
-		"open, without":    {created, tftypes.NewValue(tftypes.String, nil), tftypes.NewValue(tftypes.String, nil)},
+		"open, without":    {created, noString, noString},
 		"open, unknown":    {created, unknown, unknown},
 		"open, in seconds": {created, stringValue("3600s"), stringValue("2026-02-27T11:30:00Z")},
 	} {

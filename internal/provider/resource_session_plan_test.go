@@ -106,7 +106,8 @@ func TestCreateWithoutProvider(t *testing.T) {
 // A provider that was never configured keeps the session at a refresh, and says why it can
 // do nothing else.
 func TestNotConfigured(t *testing.T) {
-	configured := newSessionRun(t, newFake(t, flametest.Config{}), nil)
+	fake := newFake(t, flametest.Config{})
+	configured := newSessionRun(t, fake, nil)
 	held := createWith(t, configured, nil)
 	server, err := newServer(newTestProvider(newClock().Now, 0), false)
 	if err != nil {
@@ -137,6 +138,7 @@ func TestNotConfigured(t *testing.T) {
 		}
 		expectDiagnostics(t, diags, anError, "The provider is not configured")
 	}
+	saw(t, fake, 1, 0, 0)
 }
 
 // Another user of the provider replaces a session that sets none, in a plan that has

@@ -26,7 +26,7 @@ func TestUntrustedCertificate(t *testing.T) {
 	}
 	t.Setenv("A_TOKEN", managed.token)
 	for name, ca := range map[string]tftypes.Value{
-		"the system's authorities": tftypes.NewValue(tftypes.String, nil),
+		"the system's authorities": noString,
 		"another authority":        stringValue(another.CACertificate()),
 	} {
 		fake.Reset()
@@ -88,7 +88,7 @@ func TestTrustedCertificate(t *testing.T) {
 	} {
 		fake.Reset()
 		arguments := flameArguments(fake)
-		arguments["ca_certificate"] = tftypes.NewValue(tftypes.String, nil)
+		arguments["ca_certificate"] = noString
 		if test.ca != "" {
 			arguments["ca_certificate"] = stringValue(test.ca)
 		}

@@ -55,14 +55,6 @@ func check(t *testing.T, run *session.Run, held session.Held) {
 	}
 }
 
-// newRun returns another run, which knows of nothing.
-func newRun(t *testing.T) *session.Run {
-	t.Helper()
-	client := flame.New(flame.Config{MaxRetries: 1, FirstBackoff: time.Nanosecond})
-	t.Cleanup(client.CloseIdleConnections)
-	return session.NewRun(client, func() bool { return false })
-}
-
 // If a login may not have been carried out, the survival of another session proves
 // nothing, and the next login is checked too.
 func TestLostLoginProvesNothing(t *testing.T) {
@@ -249,6 +241,32 @@ func TestRevokedDuringCheckOfOthers(t *testing.T) {
 	wantRequests(t, fake, 0, 1, 2)
 }
 
+// What refreshes show while a check goes on is not forgotten, if that shows nothing.
+func TestShownDuringCheck(t *testing.T) {
+	fake, run, account := start(t, flametest.Config{})
+	a, _ := open(t, newRun(t), account)
+	b, _ := open(t, newRun(t), account)
+	imported, _ := open(t, newRun(t), another(account))
+	imported.Account.User = ""
+	check(t, run, imported)
+	fake.Reset()
+	fake.Script(flametest.OpCheck, flametest.Fault{Hang: true, CarryOut: true})
+	opened := make(chan session.Opened)
+	go func() {
+		_, got := open(t, run, account)
+		opened <- got
+	}()
+	if err := fake.Await(t.Context(), flametest.OpCheck, 1); err != nil {
+		t.Fatal(err)
+	}
+	check(t, run, a)
+	check(t, run, b)
+	fake.Release()
+	<-opened
+	run.Keep(a)
+	wantEnded(t, run.PlanOpen(account, "").Beside)
+}
+
 // An interrupt ends the check of what a login or a revocation has done.
 func TestInterruptEndsCheck(t *testing.T) {
 	for _, op := range []flametest.Operation{flametest.OpOpen, flametest.OpRevoke} {
@@ -294,10 +312,7 @@ func TestHeldDuringRevocation(t *testing.T) {
 	a, _ := open(t, run, account)
 	fake.Script(flametest.OpRevoke, flametest.Fault{Hang: true})
 	revoked := make(chan session.Revocation)
-	go func() {
-		got, _ := run.Revoke(t.Context(), a)
-		revoked <- got
-	}()
+	go func() { revoked <- revoke(t, run, a, session.Revoked) }()
 	if err := fake.Await(t.Context(), flametest.OpRevoke, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -808,10 +823,7 @@ func TestLeft(t *testing.T) {
 	fake.Reset()
 	fake.Script(flametest.OpCheck, flametest.Fault{Hang: true, Status: 401})
 	revoked := make(chan session.Revocation)
-	go func() {
-		got, _ := run.Revoke(t.Context(), c)
-		revoked <- got
-	}()
+	go func() { revoked <- revoke(t, run, c, session.Revoked) }()
 	if err := fake.Await(t.Context(), flametest.OpCheck, 1); err != nil {
 		t.Fatal(err)
 	}

@@ -266,7 +266,8 @@ func (r *Run) loginEnded(ctx context.Context, held Held, certain bool) Casualtie
 	r.mu.Unlock()
 	return r.askWitness(ctx, held.Account, witness, &b.loginCheckFailed, func(survived, sameUser bool) {
 		certain := certain && sameUser
-		b.coexist, b.supersedes, b.loginChecked = survived && certain, !survived, certain || !survived
+		b.coexist = b.coexist || survived && certain // a refresh may have shown it meanwhile
+		b.supersedes, b.loginChecked = !survived, certain || !survived
 	})
 }
 
@@ -287,7 +288,8 @@ func (r *Run) revocationEnded(ctx context.Context, held Held, certain bool) Casu
 	r.mu.Unlock()
 	return r.askWitness(ctx, held.Account, witness, &b.revocationCheckFailed, func(survived, sameUser bool) {
 		certain := certain && sameUser
-		b.sweeps, b.revocationChecked = !survived, certain || !survived
+		b.sweeps = b.sweeps || !survived // another revocation may have shown it meanwhile
+		b.revocationChecked = certain || !survived
 	})
 }
 

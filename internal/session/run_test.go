@@ -29,13 +29,19 @@ func start(t *testing.T, config flametest.Config) (*flametest.Server, *session.R
 		t.Fatal(err)
 	}
 	t.Cleanup(fake.Close)
-	client := flame.New(flame.Config{MaxRetries: 1, FirstBackoff: time.Nanosecond})
-	t.Cleanup(client.CloseIdleConnections)
 	endpoint, err := flame.ParseEndpoint(fake.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fake, session.NewRun(client, func() bool { return false }), session.Account{Endpoint: endpoint, User: flametest.User}
+	return fake, newRun(t), session.Account{Endpoint: endpoint, User: flametest.User}
+}
+
+// newRun returns a run that knows of nothing.
+func newRun(t *testing.T) *session.Run {
+	t.Helper()
+	client := flame.New(flame.Config{MaxRetries: 1, FirstBackoff: time.Nanosecond})
+	t.Cleanup(client.CloseIdleConnections)
+	return session.NewRun(client, func() bool { return false })
 }
 
 // open opens a session for a new instance.
